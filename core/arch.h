@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The arch contract: what core/x86 and core/host each supply to the portable code. Two further
+ * headers come by include path: <arch/cpu.h> (this_pcpu(), struct arch_pcpu, cpu_relax, cycles)
+ * and <arch/vcpu.h> (struct arch_vcpu).
+ *
+ * The hypervisor runs with interrupts off, run-to-completion: an IRQ or IPI is taken only from
+ * guest mode or from the idle loop. Long operations poll preempt_pending() and continue later.
+ */
+#ifndef CORE_ARCH_H
+#define CORE_ARCH_H
+
+#include "core/types.h"
+
+struct vcpu;
+struct domain;
+struct pcpu;
+
+/** arch_phys_to_virt() - hypervisor's direct-map address of a frame. Any context. */
+static inline void *arch_mfn_to_virt(mfn_t m);
+/** arch_virt_to_mfn() - inverse, for direct-map addresses only. */
+static inline mfn_t arch_virt_to_mfn(const void *p);
+
+#include <arch/mem.h> /* defines the two above */
+
+/** arch_now_ns() - system time in ns since boot; monotonic across pCPUs. */
+uint64_t arch_now_ns(void);
+
+/** arch_wallclock_ns() - wall-clock time (Unix epoch) of system time 0, in ns. */
+uint64_t arch_wallclock_base_ns(void);
+
+/** arch_set_deadline() - interrupt this pCPU at system time @ns (TIME_NEVER: none). */
+void arch_set_deadline(uint64_t ns);
+
+/** arch_kick() - make pCPU @cpu leave guest mode or idle soon and run its pending work. */
+void arch_kick(unsigned cpu);
+
+/**
+ * arch_idle() - wait until an interrupt or kick arrives. Called with interrupts off after
+ * checking that no work is pending; must not lose a kick sent since that check. RCU is offline
+ * and the hypervisor's own CR3 is loaded. Returns with interrupts off.
+ */
+void arch_idle(void);
+
+/** arch_tlb_flush_local() - flush this pCPU's non-global TLB entries and paging caches. */
+void arch_tlb_flush_local(void);
+/** arch_tlb_flush_one() - flush one guest virtual address on this pCPU. */
+void arch_tlb_flush_one(uint64_t va);
+
+/**
+ * arch_context_switch() - save @prev's guest state, load @next's (either may be NULL: idle, which
+ * loads the hypervisor's own CR3). Called by core/run.c on the pCPU's own stack.
+ */
+void arch_context_switch(struct vcpu *prev, struct vcpu *next);
+
+/**
+ * copy_from_guest()/copy_to_guest() - access the current vCPU's guest-kernel address space.
+ * Return 0, or -XEN_EFAULT when the range is not guest memory or not mapped so; A/D and
+ * copy-on-write faults are resolved inside. No sleeping. Host build: plain pointers.
+ */
+int copy_from_guest(void *dst, uint64_t gva, size_t len);
+int copy_to_guest(uint64_t gva, const void *src, size_t len);
+
+/** arch_vcpu_init/free() - allocate and release arch state (FPU area, GDT copy). 0 or -XEN_ENOMEM. */
+int arch_vcpu_init(struct vcpu *v);
+void arch_vcpu_free(struct vcpu *v);
+
+/** arch_vcpu_set_context() - VCPUOP_initialise: load a vcpu_guest_context from guest address. */
+int arch_vcpu_set_context(struct vcpu *v, uint64_t gva);
+
+/**
+ * arch_vcpu_start_info() - initial context of vCPU 0: rip, rsp (kernel mode), rsi = start_info
+ * virtual address, base pointer = gfn of the L4. Interrupts (events) masked.
+ */
+int arch_vcpu_boot_context(struct vcpu *v, uint64_t rip, uint64_t rsp, uint64_t rsi, gfn_t l4);
+
+/**
+ * arch_vcpu_time_update() - refresh the pvclock of @v (vcpu_info->time, and the registered time
+ * area) if its parameters changed. On the pCPU about to run it.
+ */
+void arch_vcpu_time_update(struct vcpu *v);
+
+/** arch_console_write() - write raw bytes to output stream (0 = COM1 log, 1 = COM2 records,
+ * 2 = COM3 attached console). Only the log writer calls it. */
+void arch_console_write(unsigned stream, const char *buf, size_t len);
+/** arch_console_read() - next input byte of a stream, or -1. */
+int arch_console_read(unsigned stream);
+
+/** arch_poweroff() - end the machine with @status (see launch/: 0x10 ok, 0x11 guest failed). */
+NORETURN void arch_poweroff(unsigned status);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Domains and vCPUs: the two objects everything else hangs on.
+ *
+ * Ownership: a vCPU's fields marked (cur) are touched only by the pCPU on which it is current, or
+ * by anyone while it is neither running nor runnable (before start, after stop). Fields marked
+ * (any) are atomics. A domain is freed by RCU after its teardown, so a pointer found under RCU
+ * (domain_by_id()) stays valid until the next quiescent state.
+ */
+#ifndef CORE_DOMAIN_H
+#define CORE_DOMAIN_H
+
+#include <arch/vcpu.h>
+#include <xen/xen.h>
+#include <xen/vcpu.h>
+
+#include "core/console.h"
+#include "core/evtchn.h"
+#include "core/types.h"
+#include "memsvc/mm.h"
+#include "percpu/sched.h"
+#include "percpu/timer.h"
+
+/* Per-vCPU counters: one writer (the running pCPU), summed by readers. */
+struct vcpu_counters {
+	uint64_t hypercalls;
+	uint64_t events; /* upcalls delivered */
+	uint64_t faults; /* page faults taken, hidden ones included */
+	uint64_t traps;	 /* exceptions bounced into the guest */
+	uint64_t emulated;
+};
+
+struct vcpu {
+	struct sched_unit unit; /* scheduling state, runstate; percpu/sched.h */
+	struct domain *domain;
+	unsigned id;
+
+	vcpu_info_t *_Atomic info; /* hypervisor's view of the vcpu_info in use (direct map) */
+	gfn_t info_gfn;		   /* frame holding it when registered, else INVALID_GFN */
+
+	/* (any) SCHEDOP_poll: bit set while polling; the ports are in poll_ports. */
+	_Atomic uint32_t polling;
+	uint32_t poll_nr;
+	uint32_t poll_ports[128];
+
+	/* (cur) timers; they live on the vCPU's home pCPU and move with it. */
+	struct timer singleshot;
+	struct timer periodic;
+	struct timer poll_timer;
+	uint64_t periodic_ns;
+
+	/* (cur) guest areas by virtual address, 0 when not registered. */
+	uint64_t runstate_gva;
+	uint64_t time_gva;
+	uint32_t time_version;
+
+	_Atomic bool is_up;	  /* VCPUOP_up was called (vCPU 0: at start) */
+	_Atomic bool initialised; /* has a context */
+	struct evtchn_vcpu evt;
+	struct vcpu_counters cnt CACHE_ALIGNED;
+	struct arch_vcpu arch CACHE_ALIGNED;
+};
+
+enum domain_state {
+	DOM_BUILDING,
+	DOM_RUNNING,
+	DOM_STOPPING, /* shutdown seen; its vCPUs are being stopped */
+	DOM_TEARDOWN, /* memory being returned */
+	DOM_DEAD
+};
+
+/* What became of a domain; printed by name in the final table. */
+enum domain_end {
+	END_NONE,
+	END_OFF,
+	END_REBOOT,
+	END_SUSPEND,
+	END_CRASH,
+	END_WATCHDOG,
+	END_KILLED, /* by the hypervisor, reason[] says why */
+	END_FAILED  /* never started */
+};
+
+struct domain {
+	domid_t id;
+	char name[32];
+	char kind[16];
+	_Atomic uint32_t state;	   /* enum domain_state */
+	_Atomic uint32_t end;	   /* enum domain_end; first setter wins by CAS */
+	char reason[96];
+	unsigned max_vcpus;
+	_Atomic uint32_t live_vcpus; /* units not yet stopped; last one starts the teardown */
+	struct vcpu *vcpu[MAX_VCPUS];
+
+	shared_info_t *shared; /* direct map of the shared_info frame */
+	gfn_t shared_gfn;      /* its name, above the largest pfn */
+	uint32_t vm_assist;
+	uint64_t start_ns, end_ns; /* system time */
+
+	struct mm mm;
+	struct evtchn_dom evt;
+	struct console con;
+	uint8_t handle[16];
+};
+
+/**
+ * domain_by_id() - look a domain up. Caller is in an RCU section (any hypercall is).
+ * Returns NULL when there is none. DOMID_SELF is not resolved here.
+ */
+struct domain *domain_by_id(domid_t id);
+
+/**
+ * domain_end() - begin the end of @d: record the first reason, stop all its vCPUs. The last vCPU
+ * to stop starts the teardown. May be called from any pCPU in any context, also on the current
+ * domain (the caller must then leave to the scheduler, see vcpu_must_stop()). @why may be NULL.
+ */
+void domain_end(struct domain *d, enum domain_end how, const char *why);
+
+/** domain_crash() - END_KILLED with a printf-style reason; for guests that broke the rules. */
+void domain_crash(struct domain *d, const char *fmt, ...) PRINTF(2, 3);
+
+/** domain_end_name() - the word for the JSON and table: off, rebooted, suspended, crashed, ... */
+const char *domain_end_name(enum domain_end e);
+
+/** vcpu_of_unit() - the vCPU around a scheduler unit. */
+static inline struct vcpu *vcpu_of_unit(struct sched_unit *u)
+{
+	return container_of(u, struct vcpu, unit);
+}
+
+/** current_vcpu() - the vCPU whose guest context is loaded on this pCPU; NULL when idle. */
+static inline struct vcpu *current_vcpu(void);
+
+#include "percpu/pcpu.h"
+
+static inline struct vcpu *current_vcpu(void)
+{
+	return this_pcpu()->current;
+}
+
+#endif
