@@ -21,13 +21,18 @@ set(XYLEM_GEN ${CMAKE_BINARY_DIR}/gen)
 file(MAKE_DIRECTORY ${XYLEM_GEN})
 set(KSYMS ${CMAKE_SOURCE_DIR}/launch/ksyms.py)
 
+# Everything is in one image: with extern declarations hidden too, -fpic code
+# addresses all data directly and needs no GOT.
+file(CONFIGURE OUTPUT ${XYLEM_GEN}/hidden.h CONTENT
+"/* SPDX-License-Identifier: MIT */\n#pragma GCC visibility push(hidden)\n")
+
 # Freestanding flags come last, so that no build type can undo them.
 add_library(xylem_freestanding INTERFACE)
 target_link_libraries(xylem_freestanding INTERFACE xylem_common)
 target_include_directories(xylem_freestanding INTERFACE ${CMAKE_SOURCE_DIR}/core/x86/include)
 target_compile_options(xylem_freestanding INTERFACE
   -O2 -g -fpic
-  $<$<COMPILE_LANGUAGE:C>:-ffreestanding -mno-sse -mno-mmx -mno-80387 -mgeneral-regs-only
+  $<$<COMPILE_LANGUAGE:C>:-include ${XYLEM_GEN}/hidden.h -ffreestanding -mno-sse -mno-mmx -mno-80387 -mgeneral-regs-only
     -mno-red-zone -fvisibility=hidden -fno-stack-protector -fcf-protection=none
     -fno-asynchronous-unwind-tables -fno-omit-frame-pointer
     -fno-optimize-sibling-calls -fno-common>)
@@ -41,7 +46,7 @@ function(xylem64_link target ksyms)
   target_link_options(${target} PRIVATE
     -nostdlib -static -no-pie -T${XYLEM_LDS}
     -Wl,-z,noexecstack -Wl,--build-id=none -Wl,-z,max-page-size=4096
-    -Wl,--no-warn-rwx-segments -Wl,--orphan-handling=warn)
+    -Wl,--no-warn-rwx-segments)
   set_target_properties(${target} PROPERTIES LINK_DEPENDS ${XYLEM_LDS})
 endfunction()
 
