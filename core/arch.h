@@ -26,6 +26,9 @@ static inline mfn_t arch_virt_to_mfn(const void *p);
 /** arch_now_ns() - system time in ns since boot; monotonic across pCPUs. */
 uint64_t arch_now_ns(void);
 
+/** arch_tsc_hz() - frequency of the counter guests read with RDTSC, in Hz. */
+uint64_t arch_tsc_hz(void);
+
 /** arch_wallclock_ns() - wall-clock time (Unix epoch) of system time 0, in ns. */
 uint64_t arch_wallclock_base_ns(void);
 
@@ -79,6 +82,21 @@ int arch_vcpu_boot_context(struct vcpu *v, uint64_t rip, uint64_t rsp, uint64_t 
  * area) if its parameters changed. On the pCPU about to run it.
  */
 void arch_vcpu_time_update(struct vcpu *v);
+
+/** arch_hypercall_page() - fill a page (hypervisor address) with the ABI's 32-byte call stubs. */
+void arch_hypercall_page(void *page);
+
+/**
+ * arch_hypercall_restart() - the current vCPU issues hypercall @nr again, with these arguments,
+ * when it next runs: registers rewritten, instruction pointer moved back to the call.
+ */
+void arch_hypercall_restart(unsigned nr, const uint64_t args[6]);
+
+/** arch_vcpu_send_nmi() - make @v take its NMI callback. 0, or -XEN_EINVAL when it has none. */
+int arch_vcpu_send_nmi(struct vcpu *v);
+
+/** arch_vcpu_set_iopl() - virtual I/O privilege level (0-3) of the current vCPU. */
+void arch_vcpu_set_iopl(unsigned level);
 
 /** arch_console_write() - write raw bytes to output stream (0 = COM1 log, 1 = COM2 records,
  * 2 = COM3 attached console). Only the log writer calls it. */

@@ -16,10 +16,17 @@
 
 #include "core/console.h"
 #include "core/evtchn.h"
+#include "core/hypercall.h"
 #include "core/types.h"
 #include "memsvc/mm.h"
+#include "percpu/inbox.h"
+#include "percpu/rcu.h"
 #include "percpu/sched.h"
 #include "percpu/timer.h"
+
+struct boot_module;
+struct guest_record;
+struct sched_params;
 
 /* Per-vCPU counters: one writer (the running pCPU), summed by readers. */
 struct vcpu_counters {
@@ -53,6 +60,8 @@ struct vcpu {
 	uint64_t runstate_gva;
 	uint64_t time_gva;
 	uint32_t time_version;
+
+	struct hypercall_state hc; /* (cur) */
 
 	_Atomic bool is_up;	  /* VCPUOP_up was called (vCPU 0: at start) */
 	_Atomic bool initialised; /* has a context */
@@ -101,6 +110,13 @@ struct domain {
 	struct evtchn_dom evt;
 	struct console con;
 	uint8_t handle[16];
+
+	/* (any) SCHEDOP_watchdog: expiry in system time, 0 when free; the domain's two timers. */
+	_Atomic uint64_t watchdog_ns[2];
+
+	struct rcu_head rcu;		/* frees it after its teardown */
+	struct inbox_msg teardown_msg;	/* runs the teardown, step by step */
+	struct guest_record *record;	/* where its end is recorded; may be NULL */
 };
 
 /**
@@ -118,6 +134,40 @@ void domain_end(struct domain *d, enum domain_end how, const char *why);
 
 /** domain_crash() - END_KILLED with a printf-style reason; for guests that broke the rules. */
 void domain_crash(struct domain *d, const char *fmt, ...) PRINTF(2, 3);
+
+/**
+ * domain_create() - a domain with @vcpus vCPUs (1 to MAX_VCPUS), no memory yet, state DOM_BUILDING.
+ * Its id is the lowest free from 1 on; domain_by_id() finds it at once.
+ * @params: the scheduling parameters of its vCPUs.
+ * Returns 0 or a negated errno. RCU online; any pCPU.
+ */
+int domain_create(struct domain **out, const char *name, const char *kind, unsigned vcpus,
+		  const struct sched_params *params);
+
+/** domain_start() - make vCPU 0 of a built domain runnable. Prints its `start` record. */
+void domain_start(struct domain *d);
+
+/** domain_destroy() - give back a domain that was never started (a failed build). */
+void domain_destroy(struct domain *d);
+
+/** domains_end_all() - domain_end() every domain there is. RCU online; any pCPU. */
+void domains_end_all(enum domain_end how, const char *why);
+
+/** domain_live_count() - domains created and not yet fully torn down. Any context. */
+unsigned domain_live_count(void);
+
+/**
+ * domains_boot() - read the module "config", build and start every guest it names, from pCPU 0
+ * with all pCPUs online. When the last has ended: the table, the `halt` record, arch_poweroff().
+ * The machine also ends so when the configuration starts nothing.
+ */
+void domains_boot(const struct boot_module *mods, unsigned n);
+
+/** vcpu_must_stop() - true when @v's domain is ending, so it must not go back to its guest. */
+static inline bool vcpu_must_stop(const struct vcpu *v)
+{
+	return atomic_load_explicit(&v->domain->state, memory_order_relaxed) >= DOM_STOPPING;
+}
 
 /** domain_end_name() - the word for the JSON and table: off, rebooted, suspended, crashed, ... */
 const char *domain_end_name(enum domain_end e);
