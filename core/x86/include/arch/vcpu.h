@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* The x86 state of a vCPU. All fields are (cur), see core/domain.h, unless marked. */
+#ifndef ARCH_VCPU_H
+#define ARCH_VCPU_H
+
+#include <xen/xen.h>
+
+#include "core/types.h"
+
+/* Own bits for the upper half of the trap word, beside the vector (cpu_user_regs.entry_vector). */
+#define TRAP_SYSCALL 0x100u /* entered by SYSCALL: SYSRET may return */
+
+#define GDT_GUEST_PAGES 14
+
+struct pv_callback {
+	uint64_t eip;
+	bool mask_events; /* enter with the upcall masked */
+};
+
+struct arch_vcpu {
+	struct cpu_user_regs regs; /* while not loaded on a pCPU */
+	bool kernel_mode;	   /* guest kernel, else guest user */
+
+	/* Base pointers: hardware roots and the guest names they stand for. */
+	mfn_t kernel_root, user_root;
+	gfn_t kernel_l4, user_l4;
+	uint64_t root_cr3; /* CR3 loaded for the mode it is in */
+
+	uint64_t kernel_sp;
+	uint64_t kernel_ss;
+	struct pv_callback event, failsafe, syscall, syscall32, sysenter;
+	uint64_t nmi_eip;
+	struct trap_info *traps; /* 256 entries, one page */
+	bool nmi_pending;
+
+	uint64_t fs_base, gs_base_kernel, gs_base_user;
+	uint64_t ctrlreg[8]; /* 0 and 4 as the guest sees them; 2 is in vcpu_info */
+	uint64_t dr[8];
+	uint32_t iopl;
+
+	/* FPU: state image (XSAVE or FXSAVE layout) in its own pages. */
+	void *fpu_area;
+	bool fpu_used; /* has state beyond the initial one */
+	uint64_t xcr0;
+
+	/* Descriptor tables: validated copies that the hardware uses. */
+	gfn_t gdt_frames[GDT_GUEST_PAGES];
+	mfn_t gdt_pages[GDT_GUEST_PAGES];
+	unsigned gdt_ents;
+	uint64_t ldt_base;
+	unsigned ldt_ents;
+	mfn_t ldt_pages[16];
+};
+
+#endif
