@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* One function per role; each ends the domain itself. */
+#ifndef MINI_ROLES_H
+#define MINI_ROLES_H
+
+void role_hello(void);
+void role_mem(void);
+void role_smp(void);
+void role_timer(void);
+void role_evtchn(void);
+void role_proc(void);
+void role_burn(void);
+void role_wake(void);
+void role_evil(void);
+void role_idle(void);
+
+#endif
