@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""Dispatch ./xylem COMMAND to its module."""
+
+import importlib
+import sys
+
+from launch.errors import UsageError, XylemError
+
+COMMANDS = {
+    "run": "launch.run",
+    "test": "launch.test",
+    "iso": "launch.iso",
+    "bench": "launch.bench",
+    "gdb": "launch.gdb",
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; its module's main(argv) returns the exit status."""
+    if not argv or argv[0] not in COMMANDS:
+        word = argv[0] if argv else ""
+        print(f"xylem: unknown command '{word}' (one of: {' '.join(COMMANDS)})", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(COMMANDS[argv[0]]).main(argv[1:])
+    except UsageError as error:
+        print(f"xylem {argv[0]}: {error}", file=sys.stderr)
+        return 2
+    except XylemError as error:
+        print(f"xylem {argv[0]}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"xylem {argv[0]}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,78 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: MIT
+# PID 1 of Xylem's Linux guests: says that userspace is up and what it sees,
+# runs the workload named by xylem.task= on the kernel command line, and
+# powers off.
+/bin/busybox mount -t proc proc /proc
+read -r up rest </proc/uptime
+echo "xylem-userspace $up"
+
+export PATH=/bin:/usr/bin:/sbin:/usr/sbin HOME=/root TERM=linux
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/shm /dev/pts
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs /tmp
+[ -c /dev/hvc0 ] || [ -c /dev/ttyS0 ] || echo "xylem-warning: no console device"
+
+task=none
+script=
+for word in $(cat /proc/cmdline); do
+	case $word in
+	xylem.task=*) task=${word#xylem.task=} ;;
+	esac
+done
+
+echo "/sys/hypervisor/type: $(cat /sys/hypervisor/type 2>/dev/null || echo none)"
+echo "kernel: $(uname -r), $(nproc) CPUs, $(sed -n 's/^MemTotal: *//p' /proc/meminfo)"
+
+# Kernel messages that mean something broke.
+bad='Oops|BUG|WARNING:|Call Trace|general protection|protection fault|soft lockup|hung_task'
+bad="$bad|rcu.*stall|Bad page|Bad rss|segfault|traps:|unable to handle|Kernel panic"
+bad="$bad|clocksource.*unstable|MCE|Machine check"
+
+check_log() {
+	dmesg >/tmp/log
+	if grep -E "$bad" /tmp/log >/tmp/bad; then
+		echo "xylem-dmesg-dirty: $(wc -l </tmp/bad) lines"
+		sed 's/^/xylem-dmesg: /' /tmp/bad
+	else
+		echo "xylem-dmesg-clean: $(wc -l </tmp/log) lines"
+	fi
+}
+
+stress() {
+	seconds=$1
+	cpus=$(nproc)
+	set -- --fork "$cpus" --exec 1 --mmap 1 --mremap 1 --mprotect 1 --vm 1 --pipe 1 \
+		--futex "$cpus" --signal 1 --pthread 1 --fp 1 --matrix 1 --vecmath 1 --cpu 1
+	if stress-ng --verify --metrics-brief --temp-path /tmp --timeout "${seconds}s" \
+		--vm-bytes 16m --mmap-bytes 16m --mremap-bytes 8m --pthread-max 64 "$@"; then
+		echo xylem-stress-ok
+	else
+		echo "xylem-stress-failed: status $?"
+	fi
+}
+
+case $task in
+none) ;;
+idle=*) sleep "${task#idle=}" ;;
+shell)
+	echo "An interactive shell; exit ends this guest."
+	setsid cttyhack sh
+	;;
+stress=*) stress "${task#stress=}" ;;
+script)
+	if sh /xylem-task; then
+		echo xylem-script-ok
+	else
+		echo "xylem-script-failed: status $?"
+	fi
+	;;
+*) echo "xylem-unknown-task $task" ;;
+esac
+
+check_log
+echo "xylem-done $(cut -d' ' -f1 /proc/uptime)"
+poweroff -f
