@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pCPU as a POSIX thread. In a simulation one thread plays all pCPUs in turn: it changes
+ * this_pcpu() with host_become() (core/host/host.h).
+ */
+#ifndef ARCH_CPU_H
+#define ARCH_CPU_H
+
+#include <pthread.h>
+#include <time.h>
+
+#include "core/types.h"
+
+struct pcpu;
+
+extern _Thread_local struct pcpu *host_this_pcpu;
+
+static inline struct pcpu *this_pcpu(void)
+{
+	return host_this_pcpu;
+}
+
+static inline void cpu_relax(void)
+{
+	__builtin_ia32_pause();
+}
+
+static inline uint64_t arch_cycles(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+struct arch_pcpu {
+	pthread_mutex_t lock; /* of the sleep in arch_idle(), as the hardware's HLT */
+	pthread_cond_t wake;
+	_Atomic bool kicked; /* the pending IPI */
+	_Atomic uint64_t deadline_ns;
+	_Atomic uint64_t kicks; /* received */
+	pthread_t thread;
+	void *rcu_state; /* of core/host/rcu.c */
+};
+
+#endif

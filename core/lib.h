@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* The part of <string.h> that the hypervisor has; the host build takes libc's. */
+#ifndef CORE_LIB_H
+#define CORE_LIB_H
+
+#include <stddef.h>
+
+void *memcpy(void *dst, const void *src, size_t n);
+void *memmove(void *dst, const void *src, size_t n);
+void *memset(void *dst, int c, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+void *memchr(const void *s, int c, size_t n);
+size_t strlen(const char *s);
+size_t strnlen(const char *s, size_t max);
+int strcmp(const char *a, const char *b);
+int strncmp(const char *a, const char *b, size_t n);
+char *strchr(const char *s, int c);
+char *strrchr(const char *s, int c);
+char *strstr(const char *hay, const char *needle);
+char *strncpy(char *dst, const char *src, size_t n);
+
+/** str_copy() - copy with truncation; always terminates when @size > 0. Returns strlen(src). */
+size_t str_copy(char *dst, const char *src, size_t size);
+
+#endif
