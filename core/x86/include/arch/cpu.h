@@ -8,6 +8,7 @@
 #define ARCH_CPU_H
 
 #include <arch/layout.h>
+#include <stdint.h>
 #include <xen/xen.h>
 
 #include "core/types.h"

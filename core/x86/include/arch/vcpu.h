@@ -3,6 +3,7 @@
 #ifndef ARCH_VCPU_H
 #define ARCH_VCPU_H
 
+#include <stdint.h>
 #include <xen/xen.h>
 
 #include "core/types.h"
