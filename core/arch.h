@@ -51,6 +51,30 @@ void arch_tlb_flush_local(void);
 void arch_tlb_flush_one(uint64_t va);
 
 /**
+ * arch_hyp_l4 - hardware L4 entries of slots 256..271 (M2P, hypervisor image, direct map), copied
+ * into every hardware L4. Final before the first domain is built. Host: zeros.
+ */
+extern uint64_t arch_hyp_l4[16];
+
+/** arch_guest_root() - hardware L4 that CR3 holds for the current vCPU; INVALID_MFN when none. */
+mfn_t arch_guest_root(void);
+
+/**
+ * arch_new_baseptr() / arch_new_user_baseptr() - the current vCPU's guest-kernel (user) L4 becomes
+ * @gfn with hardware L4 @hw_root, both INVALID_* for "no user table". The kernel one is loaded now
+ * (tlb_note_load() before). Returns the previous gfn (INVALID_GFN: none), whose reference the
+ * caller then drops with mm_base_put(). References for both are taken with mm_base_get() before.
+ */
+gfn_t arch_new_baseptr(gfn_t gfn, mfn_t hw_root);
+gfn_t arch_new_user_baseptr(gfn_t gfn, mfn_t hw_root);
+
+/** arch_set_ldt() - MMUEXT_SET_LDT for the current vCPU. 0 or -XEN_EINVAL. */
+long arch_set_ldt(uint64_t gva, uint64_t ents);
+
+/** arch_flush_cache() - write back and invalidate this pCPU's caches. */
+void arch_flush_cache(void);
+
+/**
  * arch_context_switch() - save @prev's guest state, load @next's (either may be NULL: idle, which
  * loads the hypervisor's own CR3). Called by core/run.c on the pCPU's own stack.
  */

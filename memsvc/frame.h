@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Frame table: one 64-byte record per machine frame, and the frame allocator.
+ *
+ * Invariant: page_info.state is the frame's only type; it changes by a single atomic operation, and
+ * type, owner and generation change together. A record is meaningful once its frame was allocated
+ * for the first time: never-used frames come from an atomic bump over the memory ranges and their
+ * records are written then, so boot touches none of them.
+ * Linearization: alloc and free at the state change; depot push and pop at the CAS of its head.
+ * The depot head carries a tag in its upper bits that every push and pop increments (ABA); records
+ * are never unmapped, so reading the link of a magazine that was just popped is harmless.
+ * Reclamation: page_free() gives a frame back at once; who needs a TLB flush or a grace period first
+ * uses tlb_retire().
+ */
+#ifndef MEMSVC_FRAME_H
+#define MEMSVC_FRAME_H
+
+#include "core/arch.h"
+#include "core/types.h"
+#include "percpu/page_cache.h"
+
+struct mm;
+struct gfn_rec;
+
+enum page_type {
+	PG_FREE,
+	PG_HYP,	    /* the hypervisor's own */
+	PG_DOM,	    /* behind a domain's name; .dom */
+	PG_HWTABLE, /* hardware page table; .hw */
+	PG_META,    /* P2M records, directories, rmap overflow of a domain; .meta */
+	PG_SHARED,  /* behind names of several domains, read-only */
+	PG_TYPES
+};
+
+/* state: bits 0-7 type, 8-23 owner domid, 24-63 generation (bumped by every free) */
+#define PG_STATE(type, owner, gen)                                                                 \
+	((uint64_t)(type) | (uint64_t)(owner) << 8 | (uint64_t)(gen) << 24)
+#define PG_NO_OWNER 0xffff
+
+struct page_info {
+	_Atomic uint64_t state;
+	_Atomic uint64_t next; /* mfn: list of the free, of a retire batch, of tables to sweep */
+	union {
+		struct {
+			uint64_t mag_next; /* depot: mfn of the next magazine */
+			uint32_t mag_n;
+		} free;
+		struct {
+			struct gfn_rec *rec; /* the name in front of it; valid until it is freed */
+		} dom;
+		struct {
+			struct mm *mm;
+			struct gfn_rec *rec;	   /* the guest table's name */
+			_Atomic uint64_t *gpt;	   /* the guest's table, direct map */
+			_Atomic uint64_t lin_base; /* L1: first name of the block it maps, or none */
+			uint64_t gfn;
+			_Atomic uint16_t filled; /* entries below are in step with the guest's */
+			uint8_t level;
+		} hw;
+		struct {
+			uint64_t base; /* leaf of records: its first name */
+		} meta;
+	};
+} CACHE_ALIGNED;
+_Static_assert(sizeof(struct page_info) == 64, "one cache line per frame");
+
+extern struct page_info *frame_table;
+
+/** page_of() - the record of a frame that has been allocated. */
+static inline struct page_info *page_of(mfn_t m)
+{
+	return &frame_table[m.v];
+}
+
+/** mfn_of() - inverse of page_of(). */
+static inline mfn_t mfn_of(const struct page_info *pi)
+{
+	return MFN(pi - frame_table);
+}
+
+static inline enum page_type page_type(const struct page_info *pi)
+{
+	return (enum page_type)(atomic_load_explicit(&pi->state, memory_order_acquire) & 0xff);
+}
+
+struct mem_range {
+	uint64_t base; /* bytes */
+	uint64_t size;
+};
+
+/**
+ * frames_init() - take over usable memory (boot, one CPU). Ranges are clipped to whole pages and
+ * must not overlap; the record table is cut from one of them, from its end. All memory of the
+ * ranges must be in the direct map. At most 64 ranges. Returns 0 or -XEN_ENOMEM.
+ */
+int frames_init(const struct mem_range *ranges, unsigned n);
+
+#define PAGE_ALLOC_ZERO 1u
+
+/**
+ * page_alloc() - one frame in state PG_HYP. Lock-free; normally touches only this pCPU's line and the
+ * frame's record. @flags: PAGE_ALLOC_ZERO. Returns INVALID_MFN when memory is exhausted.
+ */
+mfn_t page_alloc(unsigned flags);
+
+/** page_free() - give a frame back now. Nobody may reach it any more. Any thread. */
+void page_free(mfn_t m);
+
+/** page_set_type() - change type and owner in one step; BUG when it was not @from. */
+void page_set_type(struct page_info *pi, enum page_type from, enum page_type to, uint16_t owner);
+
+/**
+ * frames_alloc_contig() - @n consecutive never-used frames, all PG_HYP, not zeroed. For boot-time
+ * tables (per-pCPU areas, M2P, images). Returns the first, or INVALID_MFN when no run is left;
+ * frames skipped on the way are freed, none is lost.
+ */
+mfn_t frames_alloc_contig(uint64_t n);
+
+/** frames_total() - frames under management, the record table's excluded. */
+uint64_t frames_total(void);
+/** frames_free_count() - free frames: exact when nobody allocates, else a snapshot. */
+uint64_t frames_free_count(void);
+/** frames_max_mfn() - one above the highest managed mfn. */
+uint64_t frames_max_mfn(void);
+
+/* For percpu/page_cache.c only. */
+bool frames_bump(uint64_t *next, uint64_t *end);
+void depot_push(const struct magazine *m);
+bool depot_pop(struct magazine *m);
+
+#endif

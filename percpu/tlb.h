@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TLB: which pCPUs may cache an address space, shootdown, and the retirement of frames.
+ *
+ * Who may be dirty: pcpu_tlb.loaded names the mm whose tables the pCPU's CR3 points to. A context
+ * switch writes only its own line; who shoots reads all lines. No mask is kept anywhere.
+ *   loader:  loaded = mm; full fence; CR3 write; page walks      (PAIRS: tlb_loaded)
+ *   shooter: clear entries; full fence; read loaded               (PAIRS: tlb_loaded)
+ * Either the shooter sees mm loaded, or the loader's walks see the cleared entries. A pCPU that
+ * has just left mm still has stale entries until its CR3 write, but it is in the hypervisor and
+ * uses none of them before that write.
+ *
+ * Shootdown: take a ticket (fetch_add on the target's req), kick, wait until done >= ticket. The
+ * target flushes and publishes the newest ticket it saw before the flush. Waiters serve their own
+ * requests, so there is no deadlock, and no lock. (PAIRS: tlb_ticket)
+ *
+ * Retirement (the invariant everything rests on): a frame taken out of a domain is reused only
+ * after (1) every hardware entry for it is gone, (2) each pCPU that had the mm loaded then has
+ * flushed since, (3) an RCU grace period. Frames are collected per pCPU; a closed batch remembers
+ * the pCPUs and their flush epochs, and is released when all have moved on by themselves, or by
+ * one shootdown when too many wait.
+ */
+#ifndef PERCPU_TLB_H
+#define PERCPU_TLB_H
+
+#include "core/types.h"
+
+struct mm;
+struct page_info;
+struct cpumask;
+struct retire_batch;
+
+#define RETIRE_BATCH 64	    /* frames in one batch */
+#define RETIRE_BATCHES 2    /* closed batches that may wait per pCPU */
+
+/* Read by other pCPUs. */
+struct pcpu_tlb {
+	_Atomic(struct mm *) loaded;  /* whose tables CR3 points to; NULL: the hypervisor's own */
+	_Atomic uint64_t epoch;	      /* full flushes so far, counted just before each */
+	_Atomic uint64_t done;	      /* newest ticket served */
+	struct retire_batch *open;    /* private: batch being filled */
+	struct retire_batch *closed[RETIRE_BATCHES]; /* private: oldest first */
+	struct retire_batch *spare;   /* private: descriptors to reuse */
+	/* Written by other pCPUs; apart from the line its owner writes. */
+	_Atomic uint64_t req CACHE_ALIGNED; /* newest ticket asked for */
+	_Atomic uint32_t drain;		    /* someone waits for this pCPU's retired frames */
+} CACHE_ALIGNED;
+
+/**
+ * tlb_note_load() - to be called before each CR3 load, with the mm it belongs to (NULL: the
+ * hypervisor's own tables). Fences when the mm changes; counts the flush that CR3 write is.
+ * This pCPU, interrupts off.
+ */
+void tlb_note_load(struct mm *mm);
+
+/** tlb_flush_local() - flush this pCPU's TLB and count it. */
+void tlb_flush_local(void);
+
+/**
+ * tlb_shootdown_mm() - flush every pCPU that has @mm loaded, this one included; returns when all
+ * have. Callers have written the entries before. Hypervisor context, RCU online; serves other
+ * pCPUs' requests while waiting.
+ */
+void tlb_shootdown_mm(struct mm *mm);
+
+/** tlb_shootdown_mask() - the same for those pCPUs of @mask that have @mm loaded. */
+void tlb_shootdown_mask(struct mm *mm, const struct cpumask *mask);
+
+/**
+ * tlb_serve() - serve flush and drain requests made to this pCPU. Called from the exit path (before
+ * entering a guest), the idle loop, and every loop that waits. Cheap when there is none.
+ */
+void tlb_serve(void);
+
+/** tlb_retire() - free @pi's frame once no pCPU can reach it through @mm's tables. The hardware
+ * entries are already gone, or nothing links to it any more. This pCPU. */
+void tlb_retire(struct mm *mm, struct page_info *pi);
+
+/** tlb_retire_poll() - release batches whose pCPUs have all flushed. Any time. */
+void tlb_retire_poll(void);
+
+/** tlb_retire_drain() - flush whoever must and pass all retired frames of this pCPU to RCU. */
+void tlb_retire_drain(void);
+
+/** tlb_drain_all() - ask every pCPU to do so soon (asynchronous). */
+void tlb_drain_all(void);
+
+#endif
