@@ -5,5 +5,10 @@
 
 const struct role roles[] = {
 	{"hello", role_hello},
+	{"smp", role_smp},
+	{"timer", role_timer},
+	{"burn", role_burn},
+	{"wake", role_wake},
+	{"idle", role_idle},
 	{NULL, NULL},
 };

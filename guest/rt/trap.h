@@ -53,19 +53,22 @@ extern bool (*trap_hook)(struct regs *r);
 extern char event_callback[], failsafe_callback[], syscall_callback[];
 
 /*
- * PROBE: run one instruction; 0, or 0x100 | vector if it faulted. rax, rcx,
- * rdx and rbx are free for the instruction to use.
+ * PROBE: run one instruction; 0, or 0x100 | vector if it faulted. Only r15
+ * is known to change; PROBE_CLOBBER also allows rax, rbx, rcx and rdx to.
  */
-#define PROBE(insn, ...)                                                                           \
+#define PROBE_ASM(insn, inputs, ...)                                                               \
 	({                                                                                         \
 		register unsigned long st_ __asm__("r15") = 0;                                     \
 		__asm__ volatile("1: " insn "\n2:\n"                                               \
 				 ".pushsection .ex_table,\"a\"\n.quad 1b,2b\n.popsection"           \
 				 : "+r"(st_)                                                       \
-				 : __VA_ARGS__                                                     \
-				 : "memory", "cc", "rax", "rcx", "rdx", "rbx");                    \
+				 : inputs                                                          \
+				 : "memory", "cc" __VA_OPT__(, ) __VA_ARGS__);                     \
 		st_;                                                                               \
 	})
+#define PROBE_INPUTS(...) __VA_ARGS__
+#define PROBE(insn, ...) PROBE_ASM(insn, PROBE_INPUTS(__VA_ARGS__))
+#define PROBE_CLOBBER(insn) PROBE_ASM(insn, , "rax", "rbx", "rcx", "rdx")
 
 static inline unsigned long probe_read(const volatile void *p, uint64_t *val)
 {
