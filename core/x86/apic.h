@@ -6,11 +6,9 @@
 #ifndef CORE_X86_APIC_H
 #define CORE_X86_APIC_H
 
-#include "core/types.h"
+#include <arch/x86.h> /* VEC_KICK, VEC_TIMER, VEC_SPURIOUS (the last gets no EOI) */
 
-#define VEC_KICK 0xF0	  /* run your pending work */
-#define VEC_TIMER 0xF1	  /* local APIC timer */
-#define VEC_SPURIOUS 0xFF /* no EOI */
+#include "core/types.h"
 
 /* Register offsets of the xAPIC page; the x2APIC MSR is 0x800 + (offset >> 4). */
 enum apic_reg {
@@ -89,6 +87,8 @@ void apic_send_nmi_all_others(void);
 void apic_timer_oneshot(uint32_t ticks);
 /** apic_timer_free_run() - count down from 2^32-1 with the interrupt masked (calibration). */
 void apic_timer_free_run(void);
+/** apic_timer_stop() - end a free run: one-shot again, not counting. */
+void apic_timer_stop(void);
 /** apic_timer_count() - current count. */
 uint32_t apic_timer_count(void);
 /** apic_timer_deadline_mode() - this CPU's timer follows IA32_TSC_DEADLINE from now on. */

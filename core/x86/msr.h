@@ -3,29 +3,19 @@
 #ifndef CORE_X86_MSR_H
 #define CORE_X86_MSR_H
 
+#include <arch/x86.h>
+
 #include "core/types.h"
 
 struct vcpu;
 
-enum msr {
-	MSR_APIC_BASE = 0x1b,
-	MSR_UCODE_REV = 0x8b,
-	MSR_PLATFORM_INFO = 0xce,
-	MSR_MTRR_CAP = 0xfe,
-	MSR_MISC_FEATURES = 0x140,
-	MSR_MISC_ENABLE = 0x1a0,
-	MSR_PAT = 0x277,
-	MSR_TSC_DEADLINE = 0x6e0,
-	MSR_EFER = 0xc0000080,
-	MSR_STAR = 0xc0000081,
-	MSR_LSTAR = 0xc0000082,
-	MSR_CSTAR = 0xc0000083,
-	MSR_SFMASK = 0xc0000084,
-	MSR_FS_BASE = 0xc0000100,
-	MSR_GS_BASE = 0xc0000101,
-	MSR_KERNEL_GS_BASE = 0xc0000102,
-	MSR_TSC_AUX = 0xc0000103,
-};
+#define MSR_APIC_BASE 0x1b
+#define MSR_UCODE_REV 0x8b
+#define MSR_PLATFORM_INFO 0xce
+#define MSR_MISC_FEATURES 0x140
+#define MSR_MISC_ENABLE 0x1a0
+#define MSR_TSC_DEADLINE 0x6e0
+#define MSR_TSC_AUX 0xc0000103
 
 /* Xen's PAT: UC, WP, WC, UC-, WT, WB from entry 7 down; WB, WT, UC-, UC, WC, WP. */
 #define XEN_PAT 0x050100070406ULL

@@ -7,16 +7,25 @@
 #ifndef CORE_X86_SMP_H
 #define CORE_X86_SMP_H
 
+#ifndef __ASSEMBLER__
 #include "core/types.h"
+#endif
 
-/* The trampoline's page, and the page under it for its stack-less data; both saved by nobody. */
-#define SMP_TRAMPOLINE_PHYS 0x8000UL
+/* Where the trampoline is copied to: below 1 MiB, and nobody's memory by then. */
+#define SMP_TRAMPOLINE_PHYS 0x8000
 
-/* APIC id of each pCPU; entry 0 is set by smp_init_bsp(), others by the APs before ap_main(). */
+#ifndef __ASSEMBLER__
+
+/* APIC id of each pCPU. Entry 0 is set by smp_init_bsp(), the others by the APs before ap_main();
+ * constant afterwards, and shared by all CPUs because of that. */
 extern uint32_t smp_apic_id[MAX_PCPUS];
 
 /** smp_init_bsp() - record this CPU as pCPU 0. After apic_init(). */
 void smp_init_bsp(void);
+
+/** smp_needs_init_delay() - whether this CPU needs the 10 ms between INIT and SIPI that the
+ * MultiProcessor Specification (B.4) asks for. Pure: CPUID leaf 0's vendor and leaf 1's EAX, ECX. */
+bool smp_needs_init_delay(const char vendor[12], uint32_t leaf1_eax, uint32_t leaf1_ecx);
 
 /**
  * smp_boot_all() - start up to @max pCPUs, this one included (0: all the firmware lists).
@@ -37,13 +46,12 @@ unsigned smp_online_count(void);
  *                    ids are given out on arrival. NULL when out of memory.
  * pcpu_stack_top() - top of pCPU @id's stack, 16-byte aligned.
  * ap_main()        - C entry of an AP, on its own stack, hyp_cr3 loaded, long mode, interrupts
- *                    off, GDT the trampoline's.
- * hyp_cr3          - physical address of the hypervisor's own L4.
+ *                    off, GDT the trampoline's, local APIC set up, smp_apic_id[@id] known.
  */
 struct pcpu;
 struct pcpu *pcpu_alloc(unsigned id, uint32_t apic_id);
 void *pcpu_stack_top(unsigned id);
 NORETURN void ap_main(unsigned id);
-extern uint64_t hyp_cr3;
 
+#endif
 #endif

@@ -7,17 +7,11 @@
 #ifndef CORE_X86_TSC_H
 #define CORE_X86_TSC_H
 
+#include "core/types.h"
+
 #include "core/time.h"
 
 #define CALIBRATE_NS (10 * NS_PER_MS)
-
-/* A counter of known frequency to calibrate against. */
-struct refclock {
-	const char *name;
-	uint64_t hz;
-	uint64_t mask; /* it wraps after this value; a power of two minus 1 */
-	uint64_t (*read)(void);
-};
 
 /** tsc_unix_time() - seconds since the epoch of a UTC date. @mon 1-12, @day 1-31. */
 uint64_t tsc_unix_time(unsigned year, unsigned mon, unsigned day, unsigned h, unsigned m,
