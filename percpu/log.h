@@ -36,6 +36,10 @@ struct log_ring {
 	uint8_t buf[LOG_RING_SIZE] CACHE_ALIGNED;
 };
 
+/** log_init_pcpu() - by pcpu_init(). */
+struct pcpu;
+void log_init_pcpu(struct pcpu *p);
+
 /** printk() - one line (a trailing newline is dropped) from the hypervisor. Any context. */
 void printk(const char *fmt, ...) PRINTF(1, 2);
 void vprintk(const char *fmt, va_list ap);

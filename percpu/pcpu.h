@@ -83,7 +83,7 @@ static inline unsigned nr_pcpus(void)
 
 /**
  * pcpu_init() - prepare @p (zeroed) as pCPU @id and publish it: from now on messages may be posted
- * to it. Its RCU state is online. On the pCPU itself, or before it runs.
+ * to it. Its RCU state is offline: it calls rcu_thread_online() itself. Any pCPU, before it runs.
  */
 void pcpu_init(struct pcpu *p, unsigned id);
 

@@ -39,7 +39,10 @@ static inline bool qsbr_is_online(struct qsbr_state *s)
 	return atomic_load_explicit(&s->ctr, memory_order_relaxed) & 1;
 }
 
-/** qsbr_gp_start() - begin a grace period over all pCPUs there are. Full fence. */
+/**
+ * qsbr_gp_start() - begin a grace period over all pCPUs there are but the calling one, which is at
+ * a quiescent point. Full fence.
+ */
 void qsbr_gp_start(struct qsbr_gp *gp);
 
 /** qsbr_gp_done() - whether the grace period is over. Acquire when true. */

@@ -35,6 +35,10 @@ struct rcu_pcpu {
 	struct qsbr_gp gp;
 };
 
+/** rcu_init_pcpu() - by pcpu_init(). */
+struct pcpu;
+void rcu_init_pcpu(struct pcpu *p);
+
 /** rcu_read_lock/unlock() - mark a read section; no code on bare metal. May nest. */
 static inline void rcu_read_lock(void)
 {
@@ -70,7 +74,8 @@ void call_rcu(struct rcu_head *head, void (*fn)(struct rcu_head *head));
 
 /**
  * rcu_poll() - advance this pCPU's grace period and run callbacks that are due. Cheap when there
- * are none. Called from the exit path, after the quiescent state.
+ * are none. Called from the exit path; itself a quiescent point of this pCPU (no RCU-protected
+ * pointer is held). More callbacks may be due while work has WORK_RCU set.
  */
 void rcu_poll(void);
 

@@ -141,9 +141,10 @@ struct sched {
 	uint64_t nr_switches, nr_stolen, nr_pushed, nr_rotated;
 };
 
-/** sched_init_pcpu() - by pcpu_init(). */
+/** sched_init_pcpu() - by pcpu_init(); sched_online() - by pcpu_online(), on the pCPU itself. */
 struct pcpu;
 void sched_init_pcpu(struct pcpu *p);
+void sched_online(void);
 
 /** sched_set_hooks() - once, before the first unit starts. @h stays referenced. */
 void sched_set_hooks(const struct sched_hooks *h);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* Grace periods by watching per-pCPU counters; see qsbr.h. */
+#include "percpu/qsbr.h"
+
+#include "percpu/pcpu.h"
+
+/* Only the owner writes its counter, so a load and a store do instead of an RMW. */
+static void advance(struct qsbr_state *s, uint64_t by, memory_order order)
+{
+	uint64_t v = atomic_load_explicit(&s->ctr, memory_order_relaxed);
+
+	atomic_store_explicit(&s->ctr, v + by, order);
+}
+
+void qsbr_online(struct qsbr_state *s)
+{
+	BUG_ON(qsbr_is_online(s));
+	/* Sequentially consistent store = store and full fence on x86. PAIRS: qsbr_fence */
+	advance(s, 1, memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+void qsbr_offline(struct qsbr_state *s)
+{
+	BUG_ON(!qsbr_is_online(s));
+	/* PAIRS: qsbr_quiesce */
+	advance(s, 1, memory_order_release);
+}
+
+void qsbr_quiescent(struct qsbr_state *s)
+{
+	BUG_ON(!qsbr_is_online(s));
+	/* PAIRS: qsbr_quiesce, qsbr_fence: ends one section and begins the next one. */
+	advance(s, 2, memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+void qsbr_gp_start(struct qsbr_gp *gp)
+{
+	unsigned n;
+
+	gp->waiting = CPUMASK_NONE;
+	/* PAIRS: qsbr_fence: the caller's unlinking is visible to whoever goes online later. */
+	atomic_thread_fence(memory_order_seq_cst);
+	n = nr_pcpus();
+	for (unsigned i = 0; i < n; i++) {
+		struct pcpu *p = pcpu_get(i);
+
+		if (!p)
+			continue; /* published later, so it came online after the fence */
+		/* PAIRS: qsbr_quiesce */
+		gp->snap[i] = atomic_load(&p->qsbr.ctr);
+		if ((gp->snap[i] & 1) && p != this_pcpu())
+			cpumask_set(&gp->waiting, i);
+	}
+}
+
+bool qsbr_gp_done(struct qsbr_gp *gp)
+{
+	unsigned cpu;
+
+	for_each_cpu_in (cpu, &gp->waiting) {
+		/* PAIRS: qsbr_quiesce */
+		if (atomic_load_explicit(&pcpu_get(cpu)->qsbr.ctr, memory_order_acquire) !=
+		    gp->snap[cpu])
+			cpumask_clear(&gp->waiting, cpu);
+	}
+	return cpumask_empty(&gp->waiting);
+}

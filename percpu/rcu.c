@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* RCU callbacks: two lists per pCPU, the second one waits for the grace period under way. */
+#include "percpu/rcu.h"
+
+#include <arch/rcu.h>
+
+#include "percpu/pcpu.h"
+
+#define RCU_POLL_NS (500 * NS_PER_US)
+
+void rcu_quiescent_state(void)
+{
+	arch_rcu_quiescent(this_pcpu());
+}
+
+void rcu_thread_offline(void)
+{
+	arch_rcu_offline(this_pcpu());
+}
+
+void rcu_thread_online(void)
+{
+	arch_rcu_online(this_pcpu());
+}
+
+bool rcu_is_online(void)
+{
+	return arch_rcu_is_online(this_pcpu());
+}
+
+bool rcu_pending(void)
+{
+	struct rcu_pcpu *r = &this_pcpu()->rcu;
+
+	return r->next || r->wait;
+}
+
+/* The poll timer only brings the pCPU to its exit path, where rcu_poll() is called. */
+static void poll_expired(struct timer *t, uint64_t now_ns)
+{
+	(void)t;
+	(void)now_ns;
+	this_pcpu()->work |= WORK_RCU;
+}
+
+void rcu_init_pcpu(struct pcpu *p)
+{
+	struct rcu_pcpu *r = &p->rcu;
+
+	r->next_tail = &r->next;
+	r->wait_tail = &r->wait;
+	timer_init(&r->poll, poll_expired);
+}
+
+void call_rcu(struct rcu_head *head, void (*fn)(struct rcu_head *head))
+{
+	struct pcpu *p = this_pcpu();
+	struct rcu_pcpu *r = &p->rcu;
+
+	head->next = NULL;
+	head->func = fn;
+	*r->next_tail = head;
+	r->next_tail = &head->next;
+	r->nr_called++;
+	p->work |= WORK_RCU;
+}
+
+static void invoke(struct rcu_pcpu *r)
+{
+	struct rcu_head *list = r->wait;
+
+	r->wait = NULL;
+	r->wait_tail = &r->wait;
+	while (list) {
+		struct rcu_head *next = list->next;
+
+		r->nr_invoked++;
+		list->func(list);
+		list = next;
+	}
+}
+
+void rcu_poll(void)
+{
+	struct pcpu *p = this_pcpu();
+	struct rcu_pcpu *r = &p->rcu;
+
+	p->work &= ~WORK_RCU;
+	while (r->gp_running || r->next) {
+		if (!r->gp_running) {
+			r->wait = r->next;
+			r->wait_tail = r->next_tail;
+			r->next = NULL;
+			r->next_tail = &r->next;
+			r->gp_running = true;
+			arch_rcu_gp_start(p);
+		}
+		if (!arch_rcu_gp_done(p)) {
+			if (!timer_armed(&r->poll))
+				timer_arm(&r->poll, arch_now_ns() + RCU_POLL_NS);
+			return;
+		}
+		r->gp_running = false;
+		invoke(r);
+		if (p->work)
+			return; /* callbacks may have queued more: WORK_RCU is set again */
+	}
+}
