@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Debian packages as plain files: downloaded and unpacked, never installed."""
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 from launch import ui
@@ -24,9 +26,12 @@ def _refresh() -> bool:
     if os.geteuid() != 0:
         return False
     ui.step("fetching the package lists", ["apt-get", "update", "-q"])
+    candidate.cache_clear()
+    depends.cache_clear()
     return True
 
 
+@lru_cache(None)
 def depends(package: str) -> list[str]:
     """A package's direct dependencies."""
     out = _apt(["apt-cache", "depends", "--no-recommends", "--no-suggests", "--no-conflicts",
@@ -34,6 +39,7 @@ def depends(package: str) -> list[str]:
     return re.findall(r"^ *\|?(?:Pre)?Depends: ([^<\s]+)$", out, re.MULTILINE)
 
 
+@lru_cache(None)
 def candidate(package: str) -> str:
     """The version apt would install, '' if it knows none."""
     match = re.search(r"^  Candidate: (\S+)$", _apt(["apt-cache", "policy", package]),
@@ -83,6 +89,8 @@ def unpacked(package: str, only: str = "") -> Path:
                     ["tar", "-xf", str(tar), "-C", str(out), f"./{only}"])
         else:
             ui.step(f"unpacking {package}", ["dpkg-deb", "-x", str(debs[0]), str(out)])
+        # md5sums, to check the files against; scripts are only looked at, never run.
+        subprocess.run(["dpkg-deb", "-e", str(debs[0]), str(out / "DEBIAN")], check=True)
         try:
             out.rename(where)
         except OSError:
@@ -106,7 +114,11 @@ def linux_image() -> tuple[str, Path]:
         if not old:
             raise XylemError("apt knows no linux-image-amd64: run apt-get update")
         package = old[-1].name.partition("_")[0]
-    kernels = list((unpacked(package, "boot") / "boot").glob("vmlinuz-*"))
+    root = unpacked(package, "boot")
+    kernels = list((root / "boot").glob("vmlinuz-*"))
     if len(kernels) != 1:
         raise XylemError(f"{package} holds {len(kernels)} kernels")
+    digest = hashlib.md5(kernels[0].read_bytes(), usedforsecurity=False).hexdigest()
+    if f"{digest}  boot/{kernels[0].name}" not in (root / "DEBIAN" / "md5sums").read_text():
+        raise XylemError(f"{kernels[0]} is not as packaged: delete {root}")
     return package, kernels[0]

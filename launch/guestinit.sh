@@ -42,16 +42,23 @@ check_log() {
 	fi
 }
 
+# As an ordinary user, because the exec stressor refuses to run as root. A
+# stressor that skips itself would prove nothing, so that is a failure too.
 stress() {
-	seconds=$1
 	cpus=$(nproc)
 	set -- --fork "$cpus" --exec 1 --mmap 1 --mremap 1 --mprotect 1 --vm 1 --pipe 1 \
-		--futex "$cpus" --signal 1 --pthread 1 --fp 1 --matrix 1 --vecmath 1 --cpu 1
-	if stress-ng --verify --metrics-brief --temp-path /tmp --timeout "${seconds}s" \
-		--vm-bytes 16m --mmap-bytes 16m --mremap-bytes 8m --pthread-max 64 "$@"; then
+		--futex "$cpus" --signal 1 --pthread 1 --fp 1 --matrix 1 --vecmath 1 --cpu 1 \
+		--vm-bytes 16m --mmap-bytes 16m --mremap-bytes 8m --pthread-max 64 \
+		--verify --temp-path /tmp --timeout "${1}s"
+	chmod 1777 /tmp /dev/shm
+	{
+		su -s /bin/sh nobody -c "stress-ng $*" 2>&1
+		echo "status $?"
+	} | tee /tmp/stress
+	if grep -q '^status 0$' /tmp/stress && ! grep -Eiq 'skipp|fail' /tmp/stress; then
 		echo xylem-stress-ok
 	else
-		echo "xylem-stress-failed: status $?"
+		echo xylem-stress-failed
 	fi
 }
 

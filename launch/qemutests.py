@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""
+Boot tests: a table of ./xylem run invocations and what must come of each.
+
+To add one, append a Case. 'states' gives each guest's expected end (default:
+all 'off'); 'lines' are patterns that the guest's console must show, 'never'
+patterns that no line of the whole log may match.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from launch import build, ui
+from launch.records import parse_log
+from launch.tally import Tally
+
+Check = Callable[[dict[str, Any], str], str]  # (JSON, log) -> '' or what is wrong
+
+
+@dataclass
+class Case:
+    """One boot."""
+
+    name: str
+    args: list[str]
+    states: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, list[str]] = field(default_factory=dict)
+    never: list[str] = field(default_factory=list)
+    status: int = 0
+    timeout: int = 180
+    quick: bool = False
+    check: Check | None = None
+
+
+LINUX_UP = [r"^xylem-userspace ", r"^/sys/hypervisor/type: xen$", r"^xylem-dmesg-clean",
+            r"^xylem-done "]
+BROKEN = [r"\bpanic\b", r"^xylem-dmesg-dirty", r"FAIL"]
+
+
+def all_online(pcpus: int) -> Check:
+    """Every pCPU came up."""
+    def check(data: dict[str, Any], _: str) -> str:
+        online = data["pcpus_online"]
+        return "" if online == pcpus else f"{online} of {pcpus} pCPUs came online"
+    return check
+
+
+CASES = [
+    Case("one mini guest on one pCPU", ["--pcpus", "1", "--guest", "mini"], quick=True,
+         check=all_online(1)),
+    Case("mini guests of every kind",
+         ["--pcpus", "4", "--guest", "mini-hello", "--guest", "mini-mem",
+          "--guest", "mini-smp,vcpus=4", "--guest", "mini-timer", "--guest", "mini-evtchn,vcpus=2",
+          "--guest", "mini-proc"], quick=True, check=all_online(4)),
+    Case("one Debian guest on one pCPU", ["--pcpus", "1", "--guest", "linux"], quick=True,
+         lines={"linux1": LINUX_UP}),
+    Case("two Debian guests and eight mini guests",
+         ["--pcpus", "4", "--guest", "linux:2,vcpus=2", "--guest", "mini:8"],
+         lines={"linux1": [*LINUX_UP, "2 CPUs"], "linux2": [*LINUX_UP, "2 CPUs"]},
+         check=all_online(4)),
+    Case("a hundred mini guests", ["--pcpus", "4", "--guest", "mini:100"], timeout=240),
+    Case("an evil guest beside good ones",
+         ["--pcpus", "2", "--guest", "mini-evil", "--guest", "linux,vcpus=2",
+          "--guest", "mini-mem"], lines={"linux1": LINUX_UP}),
+    Case("stress-ng beside a mini guest",
+         ["--pcpus", "4", "--guest", "linux,vcpus=4,mem=512M,cmdline=xylem.task=stress=10",
+          "--guest", "mini:2"],
+         lines={"linux1": [*LINUX_UP, "^xylem-stress-ok$"]}, timeout=400),
+    Case("64 pCPUs and a Debian guest with 8 vCPUs",
+         ["--pcpus", "64", "--guest", "linux,vcpus=8"],
+         lines={"linux1": [*LINUX_UP, "8 CPUs"]}, check=all_online(64), timeout=400),
+    Case("255 pCPUs and a mini guest", ["--pcpus", "255", "--guest", "mini"],
+         check=all_online(255), timeout=300),
+]
+
+
+def judge(case: Case, status: int, data: dict[str, Any] | None, log: str) -> str:
+    """'' when a boot went as its case says, else what did not."""
+    wrong = []
+    if status != case.status:
+        wrong.append(f"exit status {status}, expected {case.status}")
+    if data is None:
+        return "\n".join([*wrong, "no JSON was written"])
+    consoles: dict[str, list[str]] = {}
+    for raw in log.splitlines():
+        line = parse_log(raw)
+        if line:
+            consoles.setdefault(line.who, []).append(line.text)
+        text = line.text if line else raw
+        wrong += [f"the log has: {raw}" for pattern in (*BROKEN, *case.never)
+                  if re.search(pattern, text)][:5]
+    for guest in data["guests"]:
+        expected = case.states.get(guest["name"], "off")
+        if not re.fullmatch(expected, guest["state"]):
+            wrong.append(f"{guest['name']}: {guest['state']} ({guest['reason']}), "
+                         f"expected {expected}")
+    for name, patterns in case.lines.items():
+        console = consoles.get(name, [])
+        wrong += [f"{name}: its console has no line like '{pattern}'" for pattern in patterns
+                  if not any(re.search(pattern, text) for text in console)]
+    if case.check:
+        verdict = case.check(data, log)
+        if verdict:
+            wrong.append(verdict)
+    return "\n".join(wrong)
+
+
+def run_case(case: Case) -> tuple[str, float]:
+    """Run one boot; returns (what is wrong, seconds)."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="xylem-test-") as temp:
+        out, log = Path(temp) / "out.json", Path(temp) / "log"
+        command = [sys.executable, "-m", "launch", "run", *case.args, "--json", str(out),
+                   "--log", str(log), "--timeout", str(case.timeout)]
+        progress = ui.Progress()
+        with open(Path(temp) / "output", "wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output,
+                                       stdin=subprocess.DEVNULL)
+            try:
+                while process.poll() is None:
+                    try:
+                        process.wait(0.3)
+                    except subprocess.TimeoutExpired:
+                        progress.show(f"xylem: {case.name} ... {time.monotonic() - start:.0f} s")
+                    if time.monotonic() - start > case.timeout + 120:
+                        process.kill()
+            except BaseException:
+                process.terminate()
+                process.wait()
+                raise
+        progress.clear()
+        data = json.loads(out.read_text()) if out.exists() else None
+        text = log.read_text(errors="replace") if log.exists() else ""
+        wrong = judge(case, process.returncode, data, text)
+        if wrong:
+            tail = (Path(temp) / "output").read_text(errors="replace").splitlines()[-40:]
+            wrong = "\n".join([*tail, "", f"./xylem run {' '.join(case.args)}", wrong])
+    return wrong, time.monotonic() - start
+
+
+def run_all(tally: Tally, quick: bool, match: str) -> None:
+    """Every case (the quick ones; those whose name has 'match')."""
+    build.hypervisor()
+    for case in CASES:
+        if match in case.name and (case.quick or not quick):
+            wrong, seconds = run_case(case)
+            tally.add(f"boot: {case.name} ({seconds:.0f} s)", not wrong, wrong)
