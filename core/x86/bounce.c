@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* Bounce frames: how a trap, event or system call enters the guest kernel, and iret back. */
+#include <arch/x86.h>
+
+#include "core/arch.h"
+#include "core/evtchn.h"
+#include "core/hypercall.h"
+#include "core/x86/pv.h"
+#include "core/x86/uaccess.h"
+#include "core/xen_errno.h"
+#include "percpu/tlb.h"
+
+#define CLEARED_ON_ENTRY                                                                           \
+	(X86_FLAGS_AC | X86_FLAGS_VM | X86_FLAGS_RF | X86_FLAGS_NT | X86_FLAGS_TF | X86_FLAGS_IOPL)
+
+static inline void swapgs(void)
+{
+	__asm__ volatile("swapgs" ::: "memory");
+}
+
+void pv_load_root(struct vcpu *v)
+{
+	mfn_t root = v->arch.kernel_mode ? v->arch.kernel_root : v->arch.user_root;
+
+	v->arch.root_cr3 = root.v << PAGE_SHIFT;
+	tlb_note_load(&v->domain->mm);
+	write_cr3(v->arch.root_cr3);
+}
+
+void pv_toggle_mode(struct vcpu *v)
+{
+	v->arch.kernel_mode = !v->arch.kernel_mode;
+	swapgs();
+	pv_load_root(v);
+}
+
+#define MASK_EVENTS 1u	/* enter with the upcall masked */
+#define PUSH_ERROR 2u	/* error code under rip */
+#define PUSH_SELECTORS 4u /* ds, es, fs, gs under rip: the failsafe frame */
+
+/*
+ * The frame, lowest address first: rcx, r11, [error or selectors], rip, cs with the saved upcall
+ * mask in bits 32..39, rflags with IF as the guest had it, rsp, ss.
+ */
+static void enter_kernel(struct vcpu *v, uint64_t eip, uint64_t cs, unsigned how, uint32_t error)
+{
+	struct cpu_user_regs *r = guest_regs();
+	vcpu_info_t *info = atomic_load_explicit(&v->info, memory_order_relaxed);
+	uint8_t mask = info->evtchn_upcall_mask;
+	bool was_kernel = v->arch.kernel_mode;
+	uint64_t frame[12], sp;
+	unsigned n = 0;
+
+	if (unlikely(!eip)) {
+		domain_crash(v->domain, "no handler for a trap taken at rip %lx (%s mode)",
+			     (unsigned long)r->rip, was_kernel ? "kernel" : "user");
+		return;
+	}
+	if (was_kernel) {
+		sp = r->rsp;
+	} else {
+		pv_toggle_mode(v);
+		sp = v->arch.kernel_sp;
+	}
+	sp &= ~15UL;
+
+	frame[n++] = r->rcx;
+	frame[n++] = r->r11;
+	if (how & PUSH_ERROR)
+		frame[n++] = error;
+	if (unlikely(how & PUSH_SELECTORS)) {
+		frame[n++] = r->ds;
+		frame[n++] = r->es;
+		frame[n++] = r->fs;
+		frame[n++] = r->gs;
+	}
+	frame[n++] = r->rip;
+	frame[n++] = (uint64_t)(was_kernel ? (uint16_t)r->cs & ~3u : (uint16_t)r->cs) |
+		     (uint64_t)mask << 32;
+	frame[n++] = (r->rflags & ~(X86_FLAGS_IF | X86_FLAGS_IOPL)) | (mask ? 0 : X86_FLAGS_IF) |
+		     (uint64_t)v->arch.iopl << 12;
+	frame[n++] = r->rsp;
+	frame[n++] = r->ss;
+	sp -= n * 8;
+	if (unlikely(guest_write_words(sp, frame, n))) {
+		domain_crash(v->domain, "kernel stack at %lx not writable for a bounce frame",
+			     (unsigned long)sp);
+		return;
+	}
+	if (how & MASK_EVENTS)
+		info->evtchn_upcall_mask = 1;
+	r->rip = eip;
+	r->cs = cs | 3;
+	r->rflags = (r->rflags & ~CLEARED_ON_ENTRY) | X86_FLAGS_IF;
+	r->rsp = sp;
+	r->ss = FLAT_RING3_SS64;
+	r->entry_vector = TRAP_SYSCALL;
+}
+
+void pv_inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
+{
+	struct trap_info *ti = &v->arch.traps[vector];
+
+	v->cnt.traps++;
+	if (unlikely(!ti->address)) {
+		domain_crash(v->domain, "unhandled exception %u error %x at rip %lx (%s mode)", vector,
+			     error, (unsigned long)guest_regs()->rip,
+			     v->arch.kernel_mode ? "kernel" : "user");
+		return;
+	}
+	enter_kernel(v, ti->address, ti->cs,
+		     (has_error ? PUSH_ERROR : 0) | (TI_GET_IF(ti) ? MASK_EVENTS : 0), error);
+}
+
+void pv_inject_pf(struct vcpu *v, uint64_t cr2, uint32_t error)
+{
+	vcpu_info_t *info = atomic_load_explicit(&v->info, memory_order_relaxed);
+
+	info->arch.cr2 = cr2;
+	v->arch.ctrlreg[2] = cr2;
+	pv_inject(v, VEC_PF, true, error);
+}
+
+void pv_deliver_events(struct vcpu *v)
+{
+	vcpu_info_t *info = atomic_load_explicit(&v->info, memory_order_relaxed);
+
+	if (unlikely(v->arch.nmi_pending) && v->arch.nmi_eip) {
+		v->arch.nmi_pending = false;
+		enter_kernel(v, v->arch.nmi_eip, FLAT_KERNEL_CS, MASK_EVENTS, 0);
+	}
+	if (!info->evtchn_upcall_mask && info->evtchn_upcall_pending && v->arch.event.eip) {
+		v->cnt.events++;
+		enter_kernel(v, v->arch.event.eip, FLAT_KERNEL_CS, MASK_EVENTS, 0);
+	}
+}
+
+void pv_failsafe(struct vcpu *v)
+{
+	enter_kernel(v, v->arch.failsafe.eip, FLAT_KERNEL_CS,
+		     PUSH_SELECTORS | (v->arch.failsafe.mask_events ? MASK_EVENTS : 0), 0);
+}
+
+void pv_syscall(struct vcpu *v)
+{
+	if (unlikely(!v->arch.syscall.eip)) {
+		pv_inject(v, VEC_UD, false, 0);
+		return;
+	}
+	enter_kernel(v, v->arch.syscall.eip, FLAT_KERNEL_CS,
+		     v->arch.syscall.mask_events ? MASK_EVENTS : 0, 0);
+}
+
+/* HYPERVISOR_iret: the frame of struct iret_context is at the guest's rsp. */
+long do_iret(void)
+{
+	struct vcpu *v = current_vcpu();
+	struct cpu_user_regs *r = guest_regs();
+	vcpu_info_t *info = atomic_load_explicit(&v->info, memory_order_relaxed);
+	struct iret_context ic;
+
+	if (unlikely(copy_from_guest(&ic, r->rsp, sizeof(ic)))) {
+		domain_crash(v->domain, "iret with an unreadable frame at %lx",
+			     (unsigned long)r->rsp);
+		return 0;
+	}
+	if ((ic.cs & 3) == 3) {
+		if (unlikely(!mfn_valid_value(v->arch.user_root))) {
+			domain_crash(v->domain, "iret to user mode without a user base pointer");
+			return 0;
+		}
+		pv_toggle_mode(v);
+	}
+	r->rip = ic.rip;
+	r->cs = (ic.cs & 0xffff) | 3;
+	r->rflags = (ic.rflags & ~(X86_FLAGS_IOPL | X86_FLAGS_VM | X86_FLAGS_VIF |
+				   X86_FLAGS_VIP)) | X86_FLAGS_IF | X86_FLAGS_FIXED;
+	r->rsp = ic.rsp;
+	r->ss = (ic.ss & 0xffff) | 3;
+	r->rcx = ic.rcx;
+	r->r11 = ic.r11;
+	r->entry_vector = ic.flags & VGCF_in_syscall ? TRAP_SYSCALL : 0;
+	info->evtchn_upcall_mask = !(ic.rflags & X86_FLAGS_IF);
+	return ic.rax;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The way in and out of a guest. A trap or SYSCALL from a guest builds struct cpu_user_regs at the
+ * top of the pCPU's stack (struct cpu_info) and calls C with interrupts off; C returns true when
+ * SYSRET may be used. A trap inside the hypervisor nests on the same stack.
+ */
+#include <arch/layout.h>
+
+/* struct cpu_user_regs; checked against the header in traps.c. */
+#define R_VEC 124
+#define R_RIP 128
+#define R_CS 136
+
+/* cpu_info: 216 bytes; regs.ss ends at 168. */
+#define RSP0_FROM_TOP 48
+
+	.macro SAVE_GPRS
+	push %rdi
+	push %rsi
+	push %rdx
+	push %rcx
+	push %rax
+	push %r8
+	push %r9
+	push %r10
+	push %r11
+	push %rbx
+	push %rbp
+	push %r12
+	push %r13
+	push %r14
+	push %r15
+	.endm
+
+	.macro RESTORE_GPRS
+	pop %r15
+	pop %r14
+	pop %r13
+	pop %r12
+	pop %rbp
+	pop %rbx
+	pop %r11
+	pop %r10
+	pop %r9
+	pop %r8
+	pop %rax
+	pop %rcx
+	pop %rdx
+	pop %rsi
+	pop %rdi
+	.endm
+
+	.text
+
+/* The per-pCPU stub has switched stacks and pushed ss, rsp, rflags, cs, rip and the trap word. */
+	.globl syscall_common
+syscall_common:
+	SAVE_GPRS
+	mov %rsp, %rdi
+	xor %ebp, %ebp
+	sub $8, %rsp
+	call x86_syscall
+restore_guest:
+	add $8, %rsp
+	test %al, %al
+	jz 1f
+	RESTORE_GPRS
+	mov 8(%rsp), %rcx
+	mov 24(%rsp), %r11
+	mov 32(%rsp), %rsp
+	sysretq
+1:	RESTORE_GPRS
+	add $8, %rsp
+	.globl iret_guest
+iret_guest:
+	iretq
+
+trap_common:
+	cld
+	SAVE_GPRS
+	mov %rsp, %rdi
+	testb $3, R_CS(%rsp)
+	jz 2f
+	xor %ebp, %ebp
+	sub $8, %rsp
+	call x86_guest_trap
+	jmp restore_guest
+2:	sub $8, %rsp
+	call x86_hyp_trap
+	add $8, %rsp
+	RESTORE_GPRS
+	add $8, %rsp
+	iretq
+
+/*
+ * #DB has its own stack, since MOV SS can delay it until after SYSCALL, with the guest's rsp in
+ * ring 0. From a guest it goes on where every other trap does.
+ */
+debug_entry:
+	testb $3, 16(%rsp)
+	jz trap_common
+	push %rax
+	mov %rsp, %rax
+	or $(STACK_SIZE - 1), %rsp
+	sub $(RSP0_FROM_TOP - 1), %rsp
+	push 48(%rax)
+	push 40(%rax)
+	push 32(%rax)
+	push 24(%rax)
+	push 16(%rax)
+	push 8(%rax)
+	mov (%rax), %rax
+	jmp trap_common
+
+/*
+ * First entry of a pCPU into its scheduling loop, and of a guest after the idle loop: rdi = regs.
+ * The stack below cpu_info is dropped.
+ */
+	.globl x86_enter_guest
+x86_enter_guest:
+	lea -8(%rdi), %rsp
+	mov %esi, %eax
+	jmp restore_guest
+
+/* x86_on_stack(rsp, fn): leave the boot stack for good. */
+	.globl x86_on_stack
+x86_on_stack:
+	mov %rdi, %rsp
+	xor %ebp, %ebp
+	call *%rsi
+	ud2
+
+/* 256 entry points of 16 bytes each. */
+	.globl trap_stubs
+	.align 16
+trap_stubs:
+	.set vec, 0
+	.rept 256
+	.align 16
+	.if (vec == 8) || ((vec >= 10) && (vec <= 14)) || (vec == 17) || (vec == 21)
+	.else
+	push $0
+	.endif
+	movl $vec, 4(%rsp)
+	.if vec == 1
+	jmp debug_entry
+	.else
+	jmp trap_common
+	.endif
+	.set vec, vec + 1
+	.endr
+
+/*
+ * Template of the per-pCPU syscall stub: its data page follows the page it is copied to
+ * (+4096: scratch rsp, +4104: stack, +4112: target).
+ */
+	.globl syscall_stub, syscall_stub_end
+	.align 64
+syscall_stub:
+	mov %rsp, 4096+syscall_stub(%rip)
+	mov 4104+syscall_stub(%rip), %rsp
+	push $0xe02b
+	push 4096+syscall_stub(%rip)
+	push %r11
+	push $0xe033
+	push %rcx
+	push $0
+	movl $0x100, 4(%rsp)
+	jmp *4112+syscall_stub(%rip)
+syscall_stub_end:
+
+/* 32-bit SYSCALL: no such guest; the trap word says vector 6 so that C bounces #UD. */
+	.globl syscall32_stub, syscall32_stub_end
+	.align 64
+syscall32_stub:
+	mov %rsp, (4096-128)+syscall32_stub(%rip)
+	mov (4104-128)+syscall32_stub(%rip), %rsp
+	push $0xe02b
+	push (4096-128)+syscall32_stub(%rip)
+	push %r11
+	push $0xe023
+	push %rcx
+	push $0
+	movl $6, 4(%rsp)
+	jmp *(4120-128)+syscall32_stub(%rip)
+syscall32_stub_end:
+
+	.globl trap_common_addr
+trap_common_addr:
+	.quad trap_common
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Paravirtual CPU: what the guest kernel sees as exceptions, events and iret. Everything here acts
+ * on the current vCPU, whose registers are guest_regs().
+ */
+#ifndef X86_PV_H
+#define X86_PV_H
+
+#include <arch/cpu.h>
+#include <arch/vcpu.h>
+
+#include "core/domain.h"
+
+/**
+ * pv_inject() - enter the guest's handler of @vector. @error is pushed when @has_error. The guest
+ * resumes in kernel mode at the handler; no handler, or an unusable stack, ends the domain.
+ */
+void pv_inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);
+
+/** pv_inject_pf() - page fault: CR2 into vcpu_info, then pv_inject(). */
+void pv_inject_pf(struct vcpu *v, uint64_t cr2, uint32_t error);
+
+/** pv_deliver_events() - enter the event callback (or NMI) if one is due and not masked. */
+void pv_deliver_events(struct vcpu *v);
+
+/** pv_failsafe() - the failsafe callback: a selector could not be loaded. */
+void pv_failsafe(struct vcpu *v);
+
+/** pv_syscall() - SYSCALL from guest user mode: enter the guest kernel's handler. */
+void pv_syscall(struct vcpu *v);
+
+/** pv_toggle_mode() - guest kernel to user or back: segment bases and CR3. */
+void pv_toggle_mode(struct vcpu *v);
+
+/** pv_load_root() - load CR3 for the mode the vCPU is in. */
+void pv_load_root(struct vcpu *v);
+
+/** pv_fix_selectors() - force ring 3 on the code and stack selectors of @regs. */
+static inline void pv_fix_selectors(struct cpu_user_regs *regs)
+{
+	regs->cs |= 3;
+	regs->ss |= 3;
+}
+
+/** pv_sysret_ok() - may this return use SYSRET? */
+static inline bool pv_sysret_ok(const struct cpu_user_regs *r)
+{
+	return (r->entry_vector & TRAP_SYSCALL) && (uint16_t)r->cs == FLAT_RING3_CS64 &&
+	       r->ss == FLAT_RING3_SS64 && (r->rip >> 47) == 0;
+}
+
+#endif

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Traps from guests and from the hypervisor itself. Every entry from a guest brings this pCPU
+ * online for RCU and leaves through leave_to_guest().
+ */
+#include <arch/x86.h>
+
+#include "core/arch.h"
+#include "core/hypercall.h"
+#include "core/run.h"
+#include "core/x86/apic.h"
+#include "core/x86/emul.h"
+#include "core/x86/extable.h"
+#include "core/x86/fpu.h"
+#include "core/x86/panic.h"
+#include "core/x86/ptwrite.h"
+#include "core/x86/pv.h"
+#include "core/x86/tsc.h"
+#include "core/x86/uaccess.h"
+#include "percpu/log.h"
+#include "percpu/rcu.h"
+
+_Static_assert(offsetof(struct cpu_user_regs, entry_vector) == 124, "entry.S R_VEC");
+_Static_assert(offsetof(struct cpu_user_regs, rip) == 128, "entry.S R_RIP");
+_Static_assert(offsetof(struct cpu_user_regs, cs) == 136, "entry.S R_CS");
+_Static_assert(offsetof(struct cpu_user_regs, ss) + 8 == 168, "entry.S, RSP0");
+_Static_assert(sizeof(struct cpu_info) == 216, "entry.S RSP0_FROM_TOP");
+
+extern char iret_guest[];
+
+static bool leave_to_guest(struct pcpu *p)
+{
+	run_before_guest(p);
+	rcu_thread_offline();
+	return pv_sysret_ok(guest_regs());
+}
+
+bool x86_syscall(struct cpu_user_regs *r)
+{
+	struct pcpu *p = this_pcpu();
+	struct vcpu *v = p->current;
+
+	rcu_thread_online();
+	if (likely(v->arch.kernel_mode)) {
+		uint64_t args[6] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 };
+		long ret = hypercall_dispatch((unsigned)r->rax, args);
+
+		if (likely(ret != -HC_CONTINUE))
+			r->rax = ret;
+	} else {
+		pv_syscall(v);
+	}
+	return leave_to_guest(p);
+}
+
+/* Move the guest back onto its hypercall instruction; see core/hypercall.h. */
+void arch_hypercall_restart(unsigned nr, const uint64_t args[6])
+{
+	struct cpu_user_regs *r = guest_regs();
+
+	r->rip -= 2; /* syscall */
+	r->rax = nr;
+	r->rdi = args[0];
+	r->rsi = args[1];
+	r->rdx = args[2];
+	r->r10 = args[3];
+	r->r8 = args[4];
+	r->r9 = args[5];
+}
+
+static void irq(struct pcpu *p, unsigned vector)
+{
+	switch (vector) {
+	case VEC_KICK:
+		apic_eoi();
+		p->work = 1;
+		break;
+	case VEC_TIMER:
+		apic_eoi();
+		if (tsc_timer_irq())
+			p->work = 1;
+		break;
+	case VEC_SPURIOUS:
+		break;
+	default:
+		apic_eoi();
+		printk("unexpected interrupt, vector %u", vector);
+	}
+}
+
+static void apply(struct vcpu *v, struct emul_result e, unsigned vector, bool has_error,
+		  uint32_t error)
+{
+	switch (e.status) {
+	case EMUL_DONE:
+		v->cnt.emulated++;
+		break;
+	case EMUL_RETRY:
+		break;
+	case EMUL_FAULT:
+		if (e.vector == VEC_PF)
+			pv_inject_pf(v, e.cr2, e.error);
+		else
+			pv_inject(v, e.vector, e.vector >= VEC_DF && e.vector <= VEC_PF, e.error);
+		break;
+	default:
+		pv_inject(v, vector, has_error, error);
+	}
+}
+
+static void guest_page_fault(struct vcpu *v, struct cpu_user_regs *r, uint64_t cr2)
+{
+	uint32_t guest_ec = r->error_code;
+	bool kernel = v->arch.kernel_mode;
+
+	v->cnt.faults++;
+	if (unlikely(cr2 >= HYP_VIRT_START && cr2 < HYP_VIRT_END)) {
+		/* The hypervisor's own range, or past the end of the M2P: not the guest's. */
+		pv_inject_pf(v, cr2, (guest_ec & ~(PFEC_P | PFEC_U)) | (kernel ? 0 : PFEC_U));
+		return;
+	}
+	switch (mm_fault(&v->domain->mm, MFN(v->arch.root_cr3 >> PAGE_SHIFT), cr2, r->error_code,
+			 kernel, &guest_ec)) {
+	case MM_FAULT_RETRY:
+		return;
+	case MM_FAULT_PTWRITE: {
+		struct emul_result e = ptwrite_emulate(v, r, cr2, guest_ec);
+
+		if (e.status == EMUL_NOT)
+			pv_inject_pf(v, cr2, guest_ec);
+		else
+			apply(v, e, VEC_PF, true, guest_ec);
+		return;
+	}
+	default:
+		pv_inject_pf(v, cr2, guest_ec);
+	}
+}
+
+static void guest_gp(struct vcpu *v, struct cpu_user_regs *r)
+{
+	uint32_t ec = r->error_code;
+
+	/* INT n: the IDT bit is set; allowed when the guest gave that vector a DPL of its mode. */
+	if (ec & 2) {
+		unsigned n = ec >> 3;
+		struct trap_info *ti = &v->arch.traps[n & 255];
+
+		if (n < 256 && ti->address && TI_GET_DPL(ti) >= (v->arch.kernel_mode ? 1 : 3)) {
+			r->rip += 2;
+			pv_inject(v, n, false, 0);
+			return;
+		}
+		pv_inject(v, VEC_GP, true, ec);
+		return;
+	}
+	if (ec == 0) {
+		apply(v, emul_privop(v, r, v->arch.kernel_mode), VEC_GP, true, 0);
+		return;
+	}
+	pv_inject(v, VEC_GP, true, ec);
+}
+
+static void guest_debug(struct vcpu *v)
+{
+	uint64_t dr6;
+
+	__asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
+	v->arch.dr[6] = dr6;
+	__asm__ volatile("mov %0, %%dr6" ::"r"(0xffff0ff0UL));
+	pv_inject(v, VEC_DB, false, 0);
+}
+
+static void guest_exception(struct vcpu *v, struct cpu_user_regs *r, unsigned vector)
+{
+	switch (vector) {
+	case VEC_PF:
+		guest_page_fault(v, r, read_cr2());
+		break;
+	case VEC_GP:
+		guest_gp(v, r);
+		break;
+	case VEC_UD:
+		apply(v, emul_ud(v, r), VEC_UD, false, 0);
+		break;
+	case VEC_NM:
+		if (v->arch.ctrlreg[0] & X86_CR0_TS)
+			pv_inject(v, VEC_NM, false, 0);
+		else
+			fpu_first_use(v);
+		break;
+	case VEC_DB:
+		guest_debug(v);
+		break;
+	case VEC_NMI:
+		if (!panic_nmi(r))
+			printk("NMI: ignored");
+		break;
+	case VEC_MC:
+		panic_regs(r, "machine check");
+	case VEC_DF:
+		panic_regs(r, "double fault");
+	default:
+		pv_inject(v, vector, (vector >= VEC_TS && vector <= VEC_PF) || vector == VEC_AC,
+			  r->error_code);
+	}
+}
+
+bool x86_guest_trap(struct cpu_user_regs *r)
+{
+	struct pcpu *p = this_pcpu();
+	unsigned vector = r->entry_vector & 0xff;
+
+	rcu_thread_online();
+	if (vector >= 32)
+		irq(p, vector);
+	else
+		guest_exception(p->current, r, vector);
+	return leave_to_guest(p);
+}
+
+/*
+ * IRET to the guest faulted: a selector or rip it asked for is no good. The frame to be returned
+ * to is intact in cpu_info; the general registers are still the guest's, saved in @r.
+ */
+static void bad_iret(struct cpu_user_regs *r)
+{
+	struct cpu_user_regs *g = guest_regs(), gprs = *r;
+	struct vcpu *v = current_vcpu();
+
+	memcpy(g, &gprs, offsetof(struct cpu_user_regs, error_code));
+	rcu_thread_online();
+	/* What cannot be loaded must not come back with the handler's frame. */
+	pv_failsafe(v);
+	bool sysret = leave_to_guest(this_pcpu());
+
+	x86_enter_guest(g, sysret);
+}
+
+void x86_hyp_trap(struct cpu_user_regs *r)
+{
+	unsigned vector = r->entry_vector & 0xff;
+	uint64_t fix;
+
+	if (vector >= 32) { /* only from arch_idle() */
+		irq(this_pcpu(), vector);
+		return;
+	}
+	switch (vector) {
+	case VEC_NMI:
+		if (!panic_nmi(r))
+			return;
+		break;
+	case VEC_DB: { /* MOV SS before SYSCALL, or a guest's breakpoint on its own buffer */
+		uint64_t dr6;
+
+		__asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
+		if (current_vcpu())
+			current_vcpu()->arch.dr[6] = dr6;
+		__asm__ volatile("mov %0, %%dr6" ::"r"(0xffff0ff0UL));
+		return;
+	}
+	case VEC_PF: {
+		uint64_t cr2 = read_cr2();
+		struct vcpu *v = current_vcpu();
+
+		fix = extable_find(r->rip);
+		if (v && fix && (cr2 < GUEST_LOW_END || cr2 >= HYP_VIRT_END)) {
+			uint32_t ec;
+
+			v->cnt.faults++;
+			if (mm_fault(&v->domain->mm, MFN(v->arch.root_cr3 >> PAGE_SHIFT), cr2,
+				     r->error_code, true, &ec) == MM_FAULT_RETRY)
+				return;
+		}
+		if (fix) {
+			r->rip = fix;
+			return;
+		}
+		panic_regs(r, "page fault in the hypervisor at %lx", (unsigned long)cr2);
+	}
+	default:
+		if (r->rip == (uint64_t)iret_guest)
+			bad_iret(r);
+		fix = extable_find(r->rip);
+		if (fix) {
+			r->rip = fix;
+			return;
+		}
+	}
+	panic_regs(r, "exception %u error %x in the hypervisor", vector, r->error_code);
+}
