@@ -15,6 +15,7 @@
 struct vcpu;
 struct domain;
 struct pcpu;
+struct time_scale;
 
 /** arch_phys_to_virt() - hypervisor's direct-map address of a frame. Any context. */
 static inline void *arch_mfn_to_virt(mfn_t m);
@@ -101,11 +102,10 @@ int arch_vcpu_set_context(struct vcpu *v, uint64_t gva);
  */
 int arch_vcpu_boot_context(struct vcpu *v, uint64_t rip, uint64_t rsp, uint64_t rsi, gfn_t l4);
 
-/**
- * arch_vcpu_time_update() - refresh the pvclock of @v (vcpu_info->time, and the registered time
- * area) if its parameters changed. On the pCPU about to run it.
- */
-void arch_vcpu_time_update(struct vcpu *v);
+/** arch_tsc_scale()/arch_tsc_base() - system time = scale(tsc - base) (core/time.h). The TSC is
+ * invariant and synchronised, so these never change: what guests compute is arch_now_ns(). */
+struct time_scale arch_tsc_scale(void);
+uint64_t arch_tsc_base(void);
 
 /** arch_hypercall_page() - fill a page (hypervisor address) with the ABI's 32-byte call stubs. */
 void arch_hypercall_page(void *page);

@@ -18,6 +18,7 @@ struct build_layout {
 	uint64_t nr_pages;
 	uint64_t kernel_end;			/* pfn after the kernel */
 	uint64_t initrd_pfn, initrd_pages;	/* anywhere; mapped unless by pfn */
+	uint64_t initrd_size;
 	bool initrd_mapped;
 	uint64_t p2m_pfn, p2m_pages;		/* the mfn_list's own pages */
 	uint64_t p2m_va;			/* virtual address of mfn_list */

@@ -43,7 +43,7 @@ struct guest_config {
 	bool warp;
 	uint64_t warp_us, warp_limit_us, unwarp_us;
 	bool pinned; /* else any pCPU */
-	struct cpumask pin;
+	cpumask_t pin;
 	char cmdline[MAX_GUEST_CMDLINE];
 	unsigned line;
 };
@@ -86,7 +86,7 @@ enum config_kind config_next(struct config_reader *r, struct config_item *item);
 bool config_parse_size(const char *s, uint64_t *bytes);
 
 /** config_parse_pin() - "all" (*pinned false) or ranges joined by '+', as "0-3+5". */
-bool config_parse_pin(const char *s, bool *pinned, struct cpumask *mask);
+bool config_parse_pin(const char *s, bool *pinned, cpumask_t *mask);
 
 /** boot_module_find() - the module with this id, or NULL. */
 const struct boot_module *boot_module_find(const struct boot_module *mods, unsigned n,

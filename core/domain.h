@@ -54,17 +54,19 @@ struct vcpu {
 	struct timer singleshot;
 	struct timer periodic;
 	struct timer poll_timer;
-	uint64_t periodic_ns;
+	uint8_t timers_moving;	       /* which were armed when it left its last home */
+	_Atomic uint64_t periodic_ns;  /* (any) period asked for, 0 none */
+	struct inbox_msg timer_msg;    /* tells its home that it changed */
+	_Atomic bool timer_msg_busy;
 
-	/* (cur) guest areas by virtual address, 0 when not registered. */
-	uint64_t runstate_gva;
-	uint64_t time_gva;
-	uint32_t time_version;
+	_Atomic uint64_t runstate_gva; /* (any) VCPUOP_register_runstate_memory_area, 0 none */
 
 	struct hypercall_state hc; /* (cur) */
 
 	_Atomic bool is_up;	  /* VCPUOP_up was called (vCPU 0: at start) */
+	_Atomic bool started;	  /* its unit was started: once, later ups wake it */
 	_Atomic bool initialised; /* has a context */
+	_Atomic bool init_claimed, info_claimed; /* who sets it does the registration */
 	struct evtchn_vcpu evt;
 	struct vcpu_counters cnt CACHE_ALIGNED;
 	struct arch_vcpu arch CACHE_ALIGNED;
@@ -90,6 +92,9 @@ enum domain_end {
 	END_FAILED  /* never started */
 };
 
+#define DOMAIN_WATCHDOGS 2
+#define SHUTDOWN_CODE_NONE UINT32_MAX
+
 struct domain {
 	domid_t id;
 	char name[32];
@@ -103,7 +108,9 @@ struct domain {
 
 	shared_info_t *shared; /* direct map of the shared_info frame */
 	gfn_t shared_gfn;      /* its name, above the largest pfn */
-	uint32_t vm_assist;
+	_Atomic uint32_t vm_assist;	/* (any) VMASST_TYPE_* bits */
+	_Atomic uint32_t up_vcpus;	/* (any) */
+	_Atomic uint32_t shutdown_code; /* (any) SCHEDOP_shutdown_code */
 	uint64_t start_ns, end_ns; /* system time */
 
 	struct mm mm;
@@ -111,8 +118,11 @@ struct domain {
 	struct console con;
 	uint8_t handle[16];
 
-	/* (any) SCHEDOP_watchdog: expiry in system time, 0 when free; the domain's two timers. */
-	_Atomic uint64_t watchdog_ns[2];
+	/* SCHEDOP_watchdog: expiry in system time, 0 when free (any); one timer, on its pCPU. */
+	_Atomic uint64_t watchdog_ns[DOMAIN_WATCHDOGS];
+	struct timer watchdog_timer;
+	struct inbox_msg watchdog_msg;
+	_Atomic bool watchdog_msg_busy;
 
 	struct rcu_head rcu;		/* frees it after its teardown */
 	struct inbox_msg teardown_msg;	/* runs the teardown, step by step */
@@ -168,6 +178,22 @@ static inline bool vcpu_must_stop(const struct vcpu *v)
 {
 	return atomic_load_explicit(&v->domain->state, memory_order_relaxed) >= DOM_STOPPING;
 }
+
+/** domain_watchdog_changed() - a value of watchdog_ns[] changed: set the timer. Any pCPU. */
+void domain_watchdog_changed(struct domain *d);
+
+/* ---- called by the exit path (core/run.c) ---- */
+
+/** vcpu_went_down() - true when @v, current, is down (VCPUOP_down) and has been taken off: pick
+ * another. A down vCPU may be woken by an event, so ask each time before entering the guest. */
+bool vcpu_went_down(struct vcpu *v);
+
+/** vcpu_switched_out() - the current vCPU is about to lose this pCPU; its address space is still
+ * loaded. Writes its runstate area. */
+void vcpu_switched_out(struct vcpu *v);
+
+/** vcpu_switched_in() - @v has become current, its address space is loaded. */
+void vcpu_switched_in(struct vcpu *v);
 
 /** domain_end_name() - the word for the JSON and table: off, rebooted, suspended, crashed, ... */
 const char *domain_end_name(enum domain_end e);

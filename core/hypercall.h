@@ -24,7 +24,6 @@
 /* Arguments of the hypercall in progress; (cur), in struct vcpu. */
 struct hypercall_state {
 	uint64_t args[6];
-	bool in_multicall;
 };
 
 /**

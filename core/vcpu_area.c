@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* The runstate area a guest registered, written whenever its vCPU changes between states. */
+#include <xen/vcpu.h>
+
+#include "core/arch.h"
+#include "core/domain.h"
+#include "core/vcpu_area.h"
+
+int vcpu_runstate_write(const struct domain *d, const struct sched_runstate *rs, uint64_t gva)
+{
+	struct vcpu_runstate_info info = { .state = rs->state, .state_entry_time = rs->entry_ns };
+	const uint64_t flag_at = gva + offsetof(struct vcpu_runstate_info, state_entry_time) + 7;
+	bool flagged = atomic_load_explicit(&d->vm_assist, memory_order_relaxed) &
+		       1u << VMASST_TYPE_runstate_update_flag;
+	uint8_t top;
+
+	for (unsigned i = 0; i < 4; i++)
+		info.time[i] = rs->time[i];
+	if (!flagged)
+		return copy_to_guest(gva, &info, sizeof(info)) ? -XEN_EFAULT : 0;
+	/*
+	 * XEN_RUNSTATE_UPDATE is set before anything changes and cleared last: a reader on another
+	 * vCPU that sees it, or sees state_entry_time change, reads again. PAIRS: runstate_update
+	 */
+	info.state_entry_time |= XEN_RUNSTATE_UPDATE;
+	top = (uint8_t)(info.state_entry_time >> 56);
+	if (copy_to_guest(flag_at, &top, 1))
+		return -XEN_EFAULT;
+	atomic_thread_fence(memory_order_release);
+	if (copy_to_guest(gva, &info, sizeof(info)))
+		return -XEN_EFAULT;
+	atomic_thread_fence(memory_order_release);
+	top &= 0x7f;
+	return copy_to_guest(flag_at, &top, 1) ? -XEN_EFAULT : 0;
+}
+
+static void write_own(struct vcpu *v)
+{
+	uint64_t gva = atomic_load_explicit(&v->runstate_gva, memory_order_relaxed);
+
+	/* A guest that unmapped its area gets no updates; that is its own affair. */
+	if (gva)
+		vcpu_runstate_write(v->domain, &v->unit.rs, gva);
+}
+
+void vcpu_switched_out(struct vcpu *v)
+{
+	if (!vcpu_must_stop(v))
+		write_own(v);
+}
+
+void vcpu_switched_in(struct vcpu *v)
+{
+	/* A period set before it ever ran. */
+	if (unlikely(atomic_load_explicit(&v->periodic_ns, memory_order_relaxed)) &&
+	    !timer_armed(&v->periodic))
+		vcpu_timer_apply_period(v);
+	write_own(v);
+}
