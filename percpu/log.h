@@ -28,7 +28,7 @@ struct log_ring {
 	uint32_t seen_tail;
 	_Atomic uint32_t lost; /* records dropped because the ring was full */
 	struct inbox_msg notify; /* tells the writer that there is something */
-	_Atomic bool notified;
+	_Atomic uint32_t notify_state;
 	/* The writer's side. */
 	_Atomic uint32_t tail CACHE_ALIGNED;
 	uint32_t lost_told;

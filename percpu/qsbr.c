@@ -2,37 +2,39 @@
 /* Grace periods by watching per-pCPU counters; see qsbr.h. */
 #include "percpu/qsbr.h"
 
+#include <ck_pr.h>
+
 #include "percpu/pcpu.h"
 
 /* Only the owner writes its counter, so a load and a store do instead of an RMW. */
-static void advance(struct qsbr_state *s, uint64_t by, memory_order order)
+static void advance(struct qsbr_state *s, uint64_t by)
 {
 	uint64_t v = atomic_load_explicit(&s->ctr, memory_order_relaxed);
 
-	atomic_store_explicit(&s->ctr, v + by, order);
+	/* PAIRS: qsbr_quiesce: the section that ends here is complete. */
+	atomic_store_explicit(&s->ctr, v + by, memory_order_release);
 }
 
 void qsbr_online(struct qsbr_state *s)
 {
 	BUG_ON(qsbr_is_online(s));
-	/* Sequentially consistent store = store and full fence on x86. PAIRS: qsbr_fence */
-	advance(s, 1, memory_order_seq_cst);
-	atomic_thread_fence(memory_order_seq_cst);
+	advance(s, 1);
+	/* PAIRS: qsbr_fence: the section that begins here reads after its counter is visible. */
+	ck_pr_fence_memory();
 }
 
 void qsbr_offline(struct qsbr_state *s)
 {
 	BUG_ON(!qsbr_is_online(s));
-	/* PAIRS: qsbr_quiesce */
-	advance(s, 1, memory_order_release);
+	advance(s, 1);
 }
 
 void qsbr_quiescent(struct qsbr_state *s)
 {
 	BUG_ON(!qsbr_is_online(s));
-	/* PAIRS: qsbr_quiesce, qsbr_fence: ends one section and begins the next one. */
-	advance(s, 2, memory_order_seq_cst);
-	atomic_thread_fence(memory_order_seq_cst);
+	advance(s, 2);
+	/* PAIRS: qsbr_fence */
+	ck_pr_fence_memory();
 }
 
 void qsbr_gp_start(struct qsbr_gp *gp)
@@ -41,7 +43,7 @@ void qsbr_gp_start(struct qsbr_gp *gp)
 
 	gp->waiting = CPUMASK_NONE;
 	/* PAIRS: qsbr_fence: the caller's unlinking is visible to whoever goes online later. */
-	atomic_thread_fence(memory_order_seq_cst);
+	ck_pr_fence_memory();
 	n = nr_pcpus();
 	for (unsigned i = 0; i < n; i++) {
 		struct pcpu *p = pcpu_get(i);
@@ -49,7 +51,7 @@ void qsbr_gp_start(struct qsbr_gp *gp)
 		if (!p)
 			continue; /* published later, so it came online after the fence */
 		/* PAIRS: qsbr_quiesce */
-		gp->snap[i] = atomic_load(&p->qsbr.ctr);
+		gp->snap[i] = atomic_load_explicit(&p->qsbr.ctr, memory_order_acquire);
 		if ((gp->snap[i] & 1) && p != this_pcpu())
 			cpumask_set(&gp->waiting, i);
 	}
