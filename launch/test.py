@@ -50,8 +50,8 @@ def criterion(preset: str, title: str) -> Callable[[Tally, argparse.Namespace], 
         tally.add(f"{preset} build", True)
         junit = where / "junit.xml"
         junit.unlink(missing_ok=True)
-        env = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1",
-               "ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
+        for report in where.glob("sanitizer.log*"):
+            report.unlink()
         command = ["ctest", "--test-dir", str(where), "--output-junit", str(junit),
                    "--test-output-size-passed", "1000000",
                    "--test-output-size-failed", "1000000", "-j", str(os.cpu_count() or 1)]
@@ -59,7 +59,7 @@ def criterion(preset: str, title: str) -> Callable[[Tally, argparse.Namespace], 
             command += ["-R", args.match]
         progress = ui.Progress()
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, env=env) as process:
+                              text=True) as process:
             assert process.stdout
             text = ""
             for line in process.stdout:
@@ -72,6 +72,8 @@ def criterion(preset: str, title: str) -> Callable[[Tally, argparse.Namespace], 
             tally.add(f"{preset} ctest", False, text)
             return
         _count_ctest(tally, preset, junit)
+        for report in where.glob("sanitizer.log*"):
+            print(report.read_text(errors="replace")[:4000], flush=True)
     return group
 
 

@@ -5,8 +5,10 @@
  * Criterion's sandbox maps its arena with MAP_FIXED at a random address in
  * [0x200000000000, 0x7f0000000000); nearly all of that is TSan's own shadow,
  * so TSan refuses. Such requests are moved to the part of that window which
- * TSan leaves to applications.
+ * TSan leaves to applications; mincore(), with which the sandbox looks for a
+ * free place first, tells it that the window is free.
  */
+#include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -33,4 +35,13 @@ void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	return __interceptor_mmap(moved(addr, flags), len, prot, flags, fd, off);
+}
+
+int mincore(void *addr, size_t len, unsigned char *vec)
+{
+	(void)addr;
+	(void)len;
+	(void)vec;
+	errno = ENOMEM;
+	return -1;
 }
