@@ -6,7 +6,11 @@ from typing import NoReturn
 
 
 class UsageError(Exception):
-    """The user's input is wrong: exit status 2."""
+    """The user's input is wrong: exit status 2. Always one printable line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(char if char.isprintable() else repr(char)[1:-1]
+                                 for char in text))
 
 
 class XylemError(Exception):
