@@ -116,6 +116,10 @@ void arch_hypercall_page(void *page);
  */
 void arch_hypercall_restart(unsigned nr, const uint64_t args[6]);
 
+/** arch_vcpu_leave_pcpu() - leave nothing of @v's state in this pCPU's registers (@v is not current):
+ * before it moves to another pCPU (on_migrate_out hook), and after it stopped. */
+void arch_vcpu_leave_pcpu(struct vcpu *v);
+
 /** arch_vcpu_send_nmi() - make @v take its NMI callback. 0, or -XEN_EINVAL when it has none. */
 int arch_vcpu_send_nmi(struct vcpu *v);
 

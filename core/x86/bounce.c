@@ -125,8 +125,9 @@ void pv_deliver_events(struct vcpu *v)
 {
 	vcpu_info_t *info = atomic_load_explicit(&v->info, memory_order_relaxed);
 
-	if (unlikely(v->arch.nmi_pending) && v->arch.nmi_eip) {
-		v->arch.nmi_pending = false;
+	if (unlikely(atomic_load_explicit(&v->arch.nmi_pending, memory_order_acquire)) &&
+	    v->arch.nmi_eip) {
+		atomic_store_explicit(&v->arch.nmi_pending, false, memory_order_relaxed);
 		enter_kernel(v, v->arch.nmi_eip, FLAT_KERNEL_CS, MASK_EVENTS, 0);
 	}
 	if (!info->evtchn_upcall_mask && info->evtchn_upcall_pending && v->arch.event.eip) {

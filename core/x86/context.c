@@ -21,6 +21,8 @@
 #define GUEST_CR0 (X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_PG)
 #define GUEST_CR4 (X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT)
 
+NORETURN void x86_enter_guest(struct cpu_user_regs *regs, bool sysret);
+
 int arch_vcpu_init(struct vcpu *v)
 {
 	struct arch_vcpu *a = &v->arch;
@@ -238,7 +240,85 @@ void arch_deliver_events(struct vcpu *v)
 
 void arch_enter_guest(void)
 {
-	extern void x86_enter_guest(struct cpu_user_regs *, bool) __attribute__((noreturn));
-
 	x86_enter_guest(guest_regs(), pv_sysret_ok(guest_regs()));
+}
+
+gfn_t arch_new_baseptr(gfn_t gfn, mfn_t hw_root)
+{
+	struct vcpu *v = current_vcpu();
+	gfn_t old = v->arch.kernel_l4;
+
+	v->arch.kernel_l4 = gfn;
+	v->arch.kernel_root = hw_root;
+	v->arch.ctrlreg[3] = gfn.v << PAGE_SHIFT;
+	pv_load_root(v);
+	return old;
+}
+
+gfn_t arch_new_user_baseptr(gfn_t gfn, mfn_t hw_root)
+{
+	struct vcpu *v = current_vcpu();
+	gfn_t old = v->arch.user_l4;
+
+	v->arch.user_l4 = gfn;
+	v->arch.user_root = hw_root;
+	return old;
+}
+
+mfn_t arch_guest_root(void)
+{
+	struct vcpu *v = current_vcpu();
+
+	return v ? MFN(v->arch.root_cr3 >> PAGE_SHIFT) : INVALID_MFN;
+}
+
+int arch_vcpu_send_nmi(struct vcpu *v)
+{
+	if (!v->arch.nmi_eip)
+		return -XEN_EINVAL;
+	atomic_store_explicit(&v->arch.nmi_pending, true, memory_order_release);
+	sched_wake(&v->unit);
+	return 0;
+}
+
+void arch_vcpu_set_iopl(unsigned level)
+{
+	current_vcpu()->arch.iopl = level & 3;
+}
+
+void arch_flush_cache(void)
+{
+	__asm__ volatile("wbinvd" ::: "memory");
+}
+
+/* 32 bytes per hypercall: push rcx, r11; eax = nr; syscall; pop; ret. iret does not return. */
+void arch_hypercall_page(void *page)
+{
+	uint8_t *p = page;
+
+	memset(page, 0xcc, PAGE_SIZE);
+	for (unsigned nr = 0; nr < PAGE_SIZE / 32; nr++, p += 32) {
+		static const uint8_t call[] = { 0x51, 0x41, 0x53, 0xb8, 0, 0, 0,    0,
+						0x0f, 0x05, 0x41, 0x5b, 0x59, 0xc3 };
+		static const uint8_t iret[] = { 0x51, 0x41, 0x53, 0x50, 0xb8, 0,
+						0,    0,    0,	  0x0f, 0x05 };
+
+		if (nr == __HYPERVISOR_iret) {
+			memcpy(p, iret, sizeof(iret));
+			p[5] = nr;
+		} else {
+			memcpy(p, call, sizeof(call));
+			p[4] = nr;
+		}
+	}
+}
+
+void arch_tlb_flush_local(void)
+{
+	write_cr3(read_cr3());
+}
+
+void arch_tlb_flush_one(uint64_t va)
+{
+	__asm__ volatile("invlpg (%0)" ::"r"(va) : "memory");
 }

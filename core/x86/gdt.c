@@ -2,11 +2,12 @@
 /* Descriptor tables, TSS, IDT, syscall stub and stacks of a pCPU. */
 #include "core/x86/gdt.h"
 
+#include <arch/vcpu.h>
 #include <arch/x86.h>
 
 #include "core/lib.h"
 #include "core/x86/paging.h"
-#include "percpu/page_cache.h"
+#include "memsvc/frame.h"
 
 /* Inside a pCPU's stack region: IST stacks below, a guard page, the main stack above. */
 #define STACK_NMI_END 0x1000

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Hypercalls that set up a vCPU's traps, callbacks, stack, FPU flag and debug registers. */
 #include <arch/x86.h>
-#include <xen/callback.h>
-#include <xen/nmi.h>
 
 #include "core/arch.h"
 #include "core/hypercall.h"
+#include "core/lib.h"
 #include "core/x86/fpu.h"
 #include "core/x86/pv.h"
 #include "core/x86/pvcpu.h"
 #include "core/x86/uaccess.h"
 #include "core/xen_errno.h"
+
+#include <xen/callback.h>
+#include <xen/nmi.h>
 
 static bool code_address_ok(uint64_t eip)
 {

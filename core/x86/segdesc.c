@@ -13,7 +13,7 @@
 #include "core/lib.h"
 #include "core/x86/gdt.h"
 #include "core/xen_errno.h"
-#include "percpu/page_cache.h"
+#include "percpu/tlb.h"
 
 #define DESC_P (1UL << 47)
 #define DESC_S (1UL << 44)
@@ -60,11 +60,12 @@ static int snapshot(mfn_t *out, const uint64_t *src, unsigned n)
 	return 0;
 }
 
-static void drop(mfn_t *pages, unsigned n)
+/* After a grace period: another vCPU's update_descriptor may be writing into the copy. */
+static void drop(struct mm *mm, mfn_t *pages, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		if (mfn_valid_value(pages[i]))
-			page_free(pages[i]);
+			tlb_retire(mm, page_of(pages[i]));
 		pages[i] = INVALID_MFN;
 	}
 }
@@ -80,21 +81,20 @@ int segdesc_set_gdt(struct vcpu *v, const gfn_t *frames, unsigned entries)
 	for (unsigned i = 0; i < GDT_GUEST_PAGES; i++)
 		pages[i] = INVALID_MFN;
 	for (unsigned i = 0; i < n; i++) {
-		mfn_t src;
+		mfn_t src = mm_gfn_to_mfn(&v->domain->mm, frames[i]);
 
-		rc = mm_gfn_to_mfn(&v->domain->mm, frames[i], &src);
-		if (!rc)
-			rc = snapshot(&pages[i], arch_mfn_to_virt(src),
+		rc = !mfn_valid_value(src) ? -XEN_EINVAL
+					   : snapshot(&pages[i], arch_mfn_to_virt(src),
 				      MIN(entries - i * PER_PAGE, PER_PAGE));
 		if (rc) {
-			drop(pages, n);
+			drop(&v->domain->mm, pages, n);
 			return -XEN_EINVAL;
 		}
 	}
 	/* The window must stop showing the old pages before they can be reused. */
 	if (v == current_vcpu())
 		gdt_map_guest(this_pcpu(), pages, n);
-	drop(v->arch.gdt_pages, GDT_GUEST_PAGES);
+	drop(&v->domain->mm, v->arch.gdt_pages, GDT_GUEST_PAGES);
 	memcpy(v->arch.gdt_pages, pages, sizeof(pages));
 	for (unsigned i = 0; i < GDT_GUEST_PAGES; i++)
 		v->arch.gdt_frames[i] = i < n ? frames[i] : INVALID_GFN;
@@ -138,8 +138,8 @@ void segdesc_load(struct vcpu *v)
 
 void segdesc_free(struct vcpu *v)
 {
-	drop(v->arch.gdt_pages, GDT_GUEST_PAGES);
-	drop(v->arch.ldt_pages, 16);
+	drop(&v->domain->mm, v->arch.gdt_pages, GDT_GUEST_PAGES);
+	drop(&v->domain->mm, v->arch.ldt_pages, 16);
 	v->arch.gdt_ents = 0;
 	v->arch.ldt_ents = 0;
 }
@@ -174,7 +174,7 @@ static int ldt_snapshot(struct vcpu *v, uint64_t gva, unsigned ents)
 		}
 	}
 	if (rc) {
-		drop(pages, 16);
+		drop(&v->domain->mm, pages, 16);
 		return rc;
 	}
 	mfn_t old[16];
@@ -184,11 +184,11 @@ static int ldt_snapshot(struct vcpu *v, uint64_t gva, unsigned ents)
 	v->arch.ldt_base = gva;
 	v->arch.ldt_ents = ents;
 	ldt_load(this_pcpu(), v);
-	drop(old, 16);
+	drop(&v->domain->mm, old, 16);
 	return 0;
 }
 
-int arch_set_ldt(uint64_t gva, unsigned ents)
+long arch_set_ldt(uint64_t gva, uint64_t ents)
 {
 	if (ents > 8192 || (ents && (gva & ~PAGE_MASK)))
 		return -XEN_EINVAL;
@@ -240,7 +240,8 @@ long do_update_descriptor(uint64_t maddr, uint64_t desc)
 		return -XEN_EINVAL;
 	if (!segdesc_check(&val))
 		return -XEN_EINVAL;
-	if (mm_gfn_get_writable(&v->domain->mm, gfn, &m))
+	m = mm_gfn_get_writable(&v->domain->mm, gfn);
+	if (!mfn_valid_value(m))
 		return -XEN_EINVAL;
 	__atomic_store_n((uint64_t *)arch_mfn_to_virt(m) + idx, desc, __ATOMIC_RELAXED);
 	/*
@@ -253,11 +254,12 @@ long do_update_descriptor(uint64_t maddr, uint64_t desc)
 				refresh(v->domain->vcpu[i], gfn, idx, val);
 	if (v->arch.ldt_ents)
 		for (unsigned i = 0; i * PER_PAGE < v->arch.ldt_ents; i++) {
-			gfn_t g;
+			uint64_t pte;
 
-			if (mm_va_to_gfn(&v->domain->mm, v->arch.kernel_root,
-					 v->arch.ldt_base + i * PAGE_SIZE, &g) == 0 &&
-			    g.v == gfn.v && i * PER_PAGE + idx < v->arch.ldt_ents)
+			if (mm_translate(&v->domain->mm, v->arch.kernel_root,
+					 v->arch.ldt_base + i * PAGE_SIZE, &pte) == 0 &&
+			    (pte & X86_PTE_ADDR) >> PAGE_SHIFT == gfn.v &&
+			    i * PER_PAGE + idx < v->arch.ldt_ents)
 				((uint64_t *)arch_mfn_to_virt(v->arch.ldt_pages[i]))[idx] = val;
 		}
 	return 0;

@@ -20,7 +20,4 @@ void segdesc_load(struct vcpu *v);
 /** segdesc_free() - release the copies; @v is not loaded anywhere. */
 void segdesc_free(struct vcpu *v);
 
-/** arch_set_ldt() - MMUEXT_SET_LDT for the current vCPU: @ents entries at @gva. 0 or -errno. */
-int arch_set_ldt(uint64_t gva, unsigned ents);
-
 #endif

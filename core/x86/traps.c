@@ -7,6 +7,7 @@
 
 #include "core/arch.h"
 #include "core/hypercall.h"
+#include "core/lib.h"
 #include "core/run.h"
 #include "core/x86/apic.h"
 #include "core/x86/emul.h"
@@ -27,6 +28,10 @@ _Static_assert(offsetof(struct cpu_user_regs, ss) + 8 == 168, "entry.S, RSP0");
 _Static_assert(sizeof(struct cpu_info) == 216, "entry.S RSP0_FROM_TOP");
 
 extern char iret_guest[];
+NORETURN void x86_enter_guest(struct cpu_user_regs *regs, bool sysret);
+bool x86_syscall(struct cpu_user_regs *regs);
+bool x86_guest_trap(struct cpu_user_regs *regs);
+void x86_hyp_trap(struct cpu_user_regs *regs);
 
 static bool leave_to_guest(struct pcpu *p)
 {

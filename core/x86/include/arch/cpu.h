@@ -9,9 +9,9 @@
 
 #include <arch/layout.h>
 #include <stdint.h>
-#include <xen/xen.h>
-
 #include "core/types.h"
+
+#include <xen/xen.h>
 
 struct pcpu;
 struct vcpu;

@@ -4,9 +4,9 @@
 #define ARCH_VCPU_H
 
 #include <stdint.h>
-#include <xen/xen.h>
-
 #include "core/types.h"
+
+#include <xen/xen.h>
 
 /* Own bits for the upper half of the trap word, beside the vector (cpu_user_regs.entry_vector). */
 #define TRAP_SYSCALL 0x100u /* entered by SYSCALL: SYSRET may return */
@@ -32,7 +32,7 @@ struct arch_vcpu {
 	struct pv_callback event, failsafe, syscall, syscall32, sysenter;
 	uint64_t nmi_eip;
 	struct trap_info *traps; /* 256 entries, one page */
-	bool nmi_pending;
+	_Atomic bool nmi_pending; /* (any) */
 
 	uint64_t fs_base, gs_base_kernel, gs_base_user;
 	uint64_t ctrlreg[8]; /* 0 and 4 as the guest sees them; 2 is in vcpu_info */

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* The exit path of every pCPU: pending work, the scheduler's choice, the idle loop. */
+#include "core/run.h"
+
+#include "core/arch.h"
+#include "percpu/inbox.h"
+#include "percpu/log.h"
+#include "percpu/pcpu.h"
+#include "percpu/tlb.h"
+
+/* Whatever another pCPU or an interrupt asked for. May set p->work again. */
+static uint64_t serve(struct pcpu *p)
+{
+	uint64_t now;
+
+	p->work = 0;
+	tlb_serve();
+	inbox_drain();
+	now = arch_now_ns();
+	timers_run(now);
+	return now;
+}
+
+static void switch_to(struct pcpu *p, struct vcpu *next)
+{
+	struct vcpu *prev = p->current;
+
+	if (prev == next)
+		return;
+	arch_context_switch(prev, next);
+	/* The one before may be waiting to be declared stopped. */
+	p->work |= WORK_RESCHED;
+}
+
+static void idle(struct pcpu *p)
+{
+	if (p->id == 0)
+		log_drain();
+	rcu_quiescent_state();
+	if (p->work || inbox_pending(&p->inbox))
+		return;
+	rcu_thread_offline();
+	arch_idle();
+	rcu_thread_online();
+	p->work |= WORK_RESCHED;
+}
+
+void run_exit_work(struct pcpu *p)
+{
+	for (;;) {
+		while (p->work) {
+			uint64_t now = serve(p);
+			struct sched_unit *u = sched_pick(now);
+
+			switch_to(p, u ? vcpu_of_unit(u) : NULL);
+		}
+		if (p->current)
+			return;
+		idle(p);
+	}
+}
+
+void run_loop(void)
+{
+	struct pcpu *p = this_pcpu();
+
+	for (;;) {
+		p->work |= WORK_RESCHED;
+		run_exit_work(p);
+		run_before_guest(p);
+		rcu_thread_offline();
+		arch_enter_guest();
+	}
+}
