@@ -109,7 +109,11 @@ uint64_t *insn_reg(struct cpu_user_regs *regs, unsigned n);
 /** insn_reg_read() - value of register operand @in->reg, @in->size bytes, zero-extended. */
 uint64_t insn_reg_read(const struct insn *in, struct cpu_user_regs *regs);
 
-/** insn_reg_write() - write register @n as an instruction of @in's size does. */
-void insn_reg_write(const struct insn *in, struct cpu_user_regs *regs, uint64_t val);
+/**
+ * insn_reg_store() - write register @n as an instruction of operand size @size does: 4 bytes clear
+ * the upper half, 1 and 2 bytes keep the rest; @high8: AH, CH, DH, BH for 4 to 7.
+ */
+void insn_reg_store(struct cpu_user_regs *regs, unsigned n, unsigned size, bool high8,
+		    uint64_t val);
 
 #endif

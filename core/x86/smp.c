@@ -15,7 +15,8 @@
 /* A CPU that has not come this long after the last one that did is taken for broken. */
 #define ARRIVAL_TIMEOUT_NS (2 * NS_PER_SEC)
 /* When to repeat the SIPI. A CPU already running ignores it. */
-#define SIPI_REPEAT_NS NS_PER_MS
+#define SIPI_REPEAT_NS (5 * NS_PER_MS)
+#define POLL_NS NS_PER_MS
 
 extern const char smp_trampoline[], smp_trampoline_end[];
 extern const char smp_tramp_cr0[], smp_tramp_cr3[], smp_tramp_cr4[], smp_tramp_efer[];
@@ -41,7 +42,10 @@ void smp_init_bsp(void)
 void smp_set_online(void)
 {
 	/* PAIRS: smp_online - what this AP wrote in coming up is seen by who counts it. */
-	atomic_fetch_add_explicit(&online, 1, memory_order_release);
+	unsigned n = 1 + atomic_fetch_add_explicit(&online, 1, memory_order_acq_rel);
+
+	if (n == atomic_load_explicit(&smp_limit, memory_order_relaxed))
+		arch_kick(0);
 }
 
 unsigned smp_online_count(void)
@@ -132,7 +136,10 @@ static unsigned arrived(void)
 		   atomic_load_explicit(&smp_limit, memory_order_relaxed));
 }
 
-/* Wait until all @total are online, or until no more can be expected. Returns how many are. */
+/*
+ * Wait until all @total are online, or until no more can be expected. Returns how many are. This
+ * CPU halts meanwhile, in case the others share a real one with it; the last to come kicks it.
+ */
 static unsigned wait_online(unsigned total)
 {
 	uint64_t last = arch_now_ns(), repeat = last + SIPI_REPEAT_NS;
@@ -151,8 +158,10 @@ static unsigned wait_online(unsigned total)
 			each(total - 1, sipi_all, sipi_one);
 			repeat = TIME_NEVER;
 		}
-		cpu_relax();
+		arch_set_deadline(now + POLL_NS);
+		arch_idle();
 	}
+	arch_set_deadline(TIME_NEVER);
 	return n;
 }
 
@@ -168,6 +177,8 @@ unsigned smp_boot_all(unsigned max)
 			panic("no memory for pCPU %u", id);
 		smp_stack_top[id] = pcpu_stack_top(id);
 	}
+	tsc_init(); /* not while the others run: they would disturb it, or wait for it */
+	tsc_init_cpu();
 	if (total <= 1)
 		return 1;
 

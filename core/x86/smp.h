@@ -29,8 +29,8 @@ bool smp_needs_init_delay(const char vendor[12], uint32_t leaf1_eax, uint32_t le
 
 /**
  * smp_boot_all() - start up to @max pCPUs, this one included (0: all the firmware lists).
- * Needs acpi, apic and time set up. Returns the number online; ids are 0 to n-1. Reports CPUs
- * that never came. Once, on the BSP.
+ * Returns the number online; ids are 0 to n-1. Reports CPUs that never came. Once, on the BSP,
+ * which has its IDT, after apic_init(), smp_init_bsp() and tsc_init_begin(); calls tsc_init().
  */
 unsigned smp_boot_all(unsigned max);
 

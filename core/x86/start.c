@@ -100,6 +100,7 @@ void ap_main(unsigned id)
 	struct pcpu *p = pcpu_get(id);
 
 	p->arch.apic_id = smp_apic_id[id];
+	rcu_thread_online();
 	cpu_init(p);
 	tsc_init_cpu();
 	pcpu_online();
@@ -115,6 +116,7 @@ static void bsp_main(void)
 	if (boot_option(&boot, "maxcpus", opt, sizeof(opt)))
 		for (const char *s = opt; *s >= '0' && *s <= '9'; s++)
 			max = max * 10 + (*s - '0');
+	rcu_thread_online();
 	cpu_init(&bsp);
 	n = smp_boot_all(max);
 	tsc_init();

@@ -61,6 +61,8 @@ void tsc_init(void)
 	struct sample last;
 	uint64_t ref;
 
+	if (tsc_hz)
+		return;
 	while (((clock.read() - first.ref) & clock.mask) < want)
 		cpu_relax();
 	last = take();

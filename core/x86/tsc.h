@@ -28,7 +28,7 @@ void tsc_init_begin(void);
 
 /**
  * tsc_init() - wait until CALIBRATE_NS have passed since tsc_init_begin(), take the second sample,
- * read the RTC. From here arch_now_ns(), arch_tsc_hz() and deadlines work.
+ * read the RTC. From here arch_now_ns(), arch_tsc_hz() and deadlines work. Again: nothing.
  */
 void tsc_init(void);
 
