@@ -5,8 +5,10 @@
 
 const struct role roles[] = {
 	{"hello", role_hello},
+	{"mem", role_mem},
 	{"smp", role_smp},
 	{"timer", role_timer},
+	{"evtchn", role_evtchn},
 	{"burn", role_burn},
 	{"wake", role_wake},
 	{"idle", role_idle},
