@@ -25,7 +25,7 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *val);
 /** msr_write() - current vCPU @v writes @msr. False: #GP. */
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t val);
 
-/** msr_fill_hypercall_page() - write the ABI's hypercall page (32 bytes per number) to @page. */
-void msr_fill_hypercall_page(void *page);
+/** hcpage_fill() - write the ABI's hypercall page, 32 bytes per number, to the page at @page. */
+void hcpage_fill(void *page);
 
 #endif

@@ -50,9 +50,35 @@ static void module_id(struct boot_module *m, const char *s)
 	m->id[end - start] = 0;
 }
 
-static void used(struct boot_info *bi, uint64_t end)
+/* Smaller gaps between modules are not worth a range. */
+#define MIN_RANGE (64UL << 10)
+#define LOW_MEMORY (1UL << 20) /* firmware data, trampoline */
+
+static void add_free(struct boot_info *bi, uint64_t start, uint64_t end)
 {
-	bi->used_end = MAX(bi->used_end, ROUND_UP(end, PAGE_SIZE));
+	if (end > start && end - start >= MIN_RANGE && bi->nr_free < BOOT_MAX_RANGES)
+		bi->free[bi->nr_free++] = (struct boot_range){ start, end };
+}
+
+/* Take [start, end) out of every free range. */
+static void reserve(struct boot_info *bi, uint64_t start, uint64_t end)
+{
+	unsigned n = bi->nr_free;
+
+	start &= PAGE_MASK;
+	end = ROUND_UP(end, PAGE_SIZE);
+	for (unsigned i = 0; i < n; i++) {
+		struct boot_range *r = &bi->free[i];
+		uint64_t old_end = r->end;
+
+		if (end <= r->start || start >= r->end)
+			continue;
+		r->end = MAX(r->start, start);
+		if (r->end == r->start)
+			*r = (struct boot_range){ MIN(end, old_end), old_end };
+		else
+			add_free(bi, end, old_end);
+	}
 }
 
 static void read_mmap(struct boot_info *bi, const struct mb_info *mb)
@@ -60,13 +86,14 @@ static void read_mmap(struct boot_info *bi, const struct mb_info *mb)
 	for (uint64_t at = mb->mmap_addr; at < (uint64_t)mb->mmap_addr + mb->mmap_length;) {
 		const struct mb_mmap *e = phys(at);
 		uint64_t start = ROUND_UP(e->addr, PAGE_SIZE);
-		uint64_t end = (e->addr + e->len) & PAGE_MASK;
+		uint64_t end = MIN((e->addr + e->len) & PAGE_MASK, DIRECTMAP_SIZE);
 
-		if (e->type == MB_RAM && end > start && bi->nr_ram < BOOT_MAX_RANGES)
-			bi->ram[bi->nr_ram++] = (struct boot_range){ start, end };
+		if (e->type == MB_RAM) {
+			add_free(bi, MAX(start, LOW_MEMORY), end);
+			bi->ram_top = MAX(bi->ram_top, end);
+		}
 		at += e->size + 4;
 	}
-	used(bi, (uint64_t)mb->mmap_addr + mb->mmap_length);
 }
 
 void multiboot_read(struct boot_info *bi, uint32_t magic, uint64_t mbi)
@@ -78,13 +105,11 @@ void multiboot_read(struct boot_info *bi, uint32_t magic, uint64_t mbi)
 		panic("not started by a Multiboot 1 loader (magic %x)", magic);
 	if (!(mb->flags & MB_INFO_MMAP))
 		panic("the boot loader gave no memory map");
-	used(bi, (uint64_t)_end - IMAGE_VIRT + IMAGE_PHYS);
-	used(bi, mbi + sizeof(*mb));
 	read_mmap(bi, mb);
-	if (mb->flags & MB_INFO_CMDLINE) {
+	/* The container's boot code, its page tables (still loaded) and the image. */
+	reserve(bi, LOW_MEMORY, (uint64_t)_end - IMAGE_VIRT + IMAGE_PHYS);
+	if (mb->flags & MB_INFO_CMDLINE)
 		str_copy(bi->cmdline, phys(mb->cmdline), sizeof(bi->cmdline));
-		used(bi, mb->cmdline + strlen(phys(mb->cmdline)) + 1);
-	}
 	if (!(mb->flags & MB_INFO_MODS))
 		return;
 
@@ -92,16 +117,28 @@ void multiboot_read(struct boot_info *bi, uint32_t magic, uint64_t mbi)
 
 	if (mb->mods_count > BOOT_MAX_MODULES)
 		panic("%u boot modules, at most %u", mb->mods_count, BOOT_MAX_MODULES);
-	used(bi, mb->mods_addr + mb->mods_count * sizeof(*mods));
 	for (unsigned i = 0; i < mb->mods_count; i++) {
 		struct boot_module *m = &bi->mods[bi->nr_mods++];
 
 		module_id(m, phys(mods[i].string));
 		m->start = mods[i].start;
 		m->size = mods[i].end - mods[i].start;
-		used(bi, mods[i].end);
-		used(bi, mods[i].string + strlen(phys(mods[i].string)) + 1);
+		reserve(bi, mods[i].start, mods[i].end);
 	}
+}
+
+uint64_t multiboot_take(struct boot_info *bi, uint64_t bytes)
+{
+	for (unsigned i = 0; i < bi->nr_free; i++) {
+		struct boot_range *r = &bi->free[i];
+
+		if (r->end - r->start < bytes || r->start + bytes > 4UL << 30)
+			continue;
+		r->start += bytes;
+		return r->start - bytes;
+	}
+	panic("no %lu KiB of free memory below 4 GiB for the first page tables",
+	      (unsigned long)bytes >> 10);
 }
 
 bool boot_option(const struct boot_info *bi, const char *key, char *out, size_t size)

@@ -15,16 +15,20 @@ struct boot_range {
 
 struct boot_info {
 	char cmdline[1024];
-	unsigned nr_ram;
-	struct boot_range ram[BOOT_MAX_RANGES]; /* usable, page-aligned */
+	uint64_t ram_top; /* end of the highest usable range */
+	unsigned nr_free;
+	struct boot_range free[BOOT_MAX_RANGES]; /* usable, page-aligned, image and modules cut out */
 	unsigned nr_mods;
 	struct boot_module mods[BOOT_MAX_MODULES];
-	uint64_t used_end; /* end of image, modules and Multiboot structures */
 };
 
 /** multiboot_read() - fill @bi from the loader's structures at physical @mbi. Panics when the
  * loader gave no memory map. Needs the first 4 GiB in the direct map. */
 void multiboot_read(struct boot_info *bi, uint32_t magic, uint64_t mbi);
+
+/** multiboot_take() - cut @bytes (page-aligned) from the first free range below 4 GiB that has room;
+ * returns its physical address. Panics when there is none. */
+uint64_t multiboot_take(struct boot_info *bi, uint64_t bytes);
 
 /** boot_option() - value of "KEY=" in @bi's command line into @out; false when absent. */
 bool boot_option(const struct boot_info *bi, const char *key, char *out, size_t size);

@@ -86,10 +86,6 @@ void paging_init(uint64_t top, mfn_t (*alloc)(void))
 	/* The AP trampoline runs at its physical address for a moment. */
 	*entry_at(0, 2, TABLE) = LEAF | X86_PTE_RW | X86_PTE_PSE;
 
-	/* Every window's L3 entries exist from now on, so all hardware L4s see later mappings. */
-	for (uint64_t va = STACKS_VIRT; va < WINDOWS_END; va += 2UL << 20)
-		entry_at(va, 1, TABLE);
-
 	hyp_cr3 = root.v << PAGE_SHIFT;
 	for (unsigned i = 0; i < HYP_L4_COUNT; i++)
 		arch_hyp_l4[i] = l4[HYP_L4_FIRST + i];

@@ -24,44 +24,30 @@ void x86_start(uint32_t magic, uint64_t mbi);
 
 static struct boot_info boot;
 static struct pcpu bsp;
-static uint64_t early_next; /* frames for the first page tables, before the allocator */
+static bool early = true; /* the frame allocator has no memory yet */
 
 static mfn_t early_frame(void)
 {
-	mfn_t m = MFN(early_next >> PAGE_SHIFT);
+	mfn_t m = early ? MFN(multiboot_take(&boot, PAGE_SIZE) >> PAGE_SHIFT)
+			: page_alloc(PAGE_ALLOC_ZERO);
 
-	early_next += PAGE_SIZE;
-	memset(arch_mfn_to_virt(m), 0, PAGE_SIZE);
+	if (!mfn_valid_value(m))
+		panic("out of memory for the hypervisor's page tables");
+	if (early)
+		memset(arch_mfn_to_virt(m), 0, PAGE_SIZE);
 	return m;
 }
 
-static uint64_t ram_top(void)
-{
-	uint64_t top = 0;
-
-	for (unsigned i = 0; i < boot.nr_ram; i++)
-		top = MAX(top, boot.ram[i].end);
-	return top;
-}
-
-/*
- * Everything below used_end stays as the loader left it: image, modules, tables, and the holes
- * between them, which a loader keeps small.
- */
 static void give_memory(void)
 {
 	struct mem_range r[BOOT_MAX_RANGES];
-	unsigned n = 0;
 
-	for (unsigned i = 0; i < boot.nr_ram; i++) {
-		uint64_t start = MAX(boot.ram[i].start, early_next);
-		uint64_t end = MIN(boot.ram[i].end, DIRECTMAP_SIZE);
-
-		if (end > start)
-			r[n++] = (struct mem_range){ start, end - start };
-	}
-	if (!n || frames_init(r, n))
+	for (unsigned i = 0; i < boot.nr_free; i++)
+		r[i] = (struct mem_range){ boot.free[i].start,
+					   boot.free[i].end - boot.free[i].start };
+	if (frames_init(r, boot.nr_free))
 		panic("not enough memory: none is left after the boot modules");
+	early = false;
 }
 
 static void cpu_init(struct pcpu *p)
@@ -137,8 +123,7 @@ void x86_start(uint32_t magic, uint64_t mbi)
 	serial_init();
 	early_puts("[   0.000000] xylem| entry\n");
 	multiboot_read(&boot, magic, mbi);
-	early_next = boot.used_end;
-	paging_init(ram_top(), early_frame);
+	paging_init(boot.ram_top, early_frame);
 	acpi_init();
 	give_memory();
 	pcpu_init(&bsp, 0);
