@@ -45,18 +45,22 @@ class GuestResult:
     reason: str = ""
     start_s: float | None = None
     end_s: float | None = None
-    userspace_s: float | None = None
+    up_s: float | None = None
     cpu_s: float | None = None
     events: int | None = None
     hypercalls: int | None = None
-    lines: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def userspace_s(self) -> float | None:
+        """From the guest's start to its marker of userspace."""
+        # The two come over different ports, in either order.
+        return None if self.up_s is None else max(0.0, self.up_s - (self.start_s or 0.0))
 
     def log(self, line: LogLine) -> None:
         """Take one console line; the marker of userspace ends the boot."""
-        self.lines.append(line.text)
-        if self.userspace_s is None and line.text.startswith(("xylem-userspace", "mini:")):
-            self.userspace_s = max(0.0, line.seconds - (self.start_s or 0.0))
+        if self.up_s is None and line.text.startswith(("xylem-userspace", "mini:")):
+            self.up_s = line.seconds
 
     def record(self, record: dict[str, Any]) -> None:
         """Take one record about this guest."""
