@@ -3,6 +3,7 @@
 #include "core/run.h"
 
 #include "core/arch.h"
+#include "core/vcpu_area.h"
 #include "percpu/inbox.h"
 #include "percpu/log.h"
 #include "percpu/pcpu.h"
@@ -27,7 +28,11 @@ static void switch_to(struct pcpu *p, struct vcpu *next)
 
 	if (prev == next)
 		return;
+	if (prev)
+		vcpu_switched_out(prev);
 	arch_context_switch(prev, next);
+	if (next)
+		vcpu_switched_in(next);
 	/* The one before may be waiting to be declared stopped. */
 	p->work |= WORK_RESCHED;
 }
