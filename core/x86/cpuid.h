@@ -38,13 +38,7 @@ struct cpuid_guest {
 /** cpuid_policy() - leaf @leaf, subleaf @sub for guest @g. Pure. */
 struct cpuid_leaf cpuid_policy(const struct cpuid_guest *g, uint32_t leaf, uint32_t sub);
 
-/** cpuid_hw() - execute CPUID. */
-void cpuid_hw(uint32_t leaf, uint32_t sub, struct cpuid_leaf *out);
-
 /** cpuid_vcpu() - the policy for the current vCPU @v. */
 struct cpuid_leaf cpuid_vcpu(const struct vcpu *v, uint32_t leaf, uint32_t sub);
-
-/** cpuid_xcr0_max() - XCR0 bits a guest may set: x87, SSE, AVX, and AVX-512 when there. */
-uint64_t cpuid_xcr0_max(void);
 
 #endif
