@@ -50,6 +50,8 @@ def parser() -> Parser:
     out.add_argument("--log", metavar="FILE", help="write the whole log there")
     out.add_argument("--icount", action="store_true",
                      help="deterministic time: one instruction is one ns (slow)")
+    out.add_argument("--iso", action="store_true",
+                     help="boot by GRUB from a CD image instead of QEMU's own loader")
     out.add_argument("--verbose", action="store_true", help="show everything, with time stamps")
     return out
 
@@ -141,7 +143,13 @@ def main(argv: list[str]) -> int:
     words = [*args.hv] + ([f"attach={args.attach}"] if args.attach else [])
 
     def boot(machine: Machine) -> list[str]:
-        qemu = multiboot(where / "xylem.elf", " ".join(words), boot_plan.stage(machine.dir))
+        if args.iso:
+            from launch import iso  # which itself uses this module's options
+            image = machine.dir / "xylem.iso"
+            iso.make_iso(where, boot_plan, " ".join(words), image)
+            qemu = ["-cdrom", str(image), "-boot", "d"]
+        else:
+            qemu = multiboot(where / "xylem.elf", " ".join(words), boot_plan.stage(machine.dir))
         if args.verbose:
             ui.say(" ".join(qemu))
         return qemu

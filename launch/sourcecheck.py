@@ -19,8 +19,8 @@ _PAIR = re.compile(r"PAIRS:\s*([a-z0-9_]+)")
 
 def files(*suffixes: str) -> list[Path]:
     """Tracked files with these suffixes (all files when none is given)."""
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True,
-                           text=True).stdout.split("\0")
+    names = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=ROOT,
+                           capture_output=True, check=True, text=True).stdout.split("\0")
     return [ROOT / name for name in names
             if name and (not suffixes or name.endswith(suffixes)) and (ROOT / name).is_file()]
 
