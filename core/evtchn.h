@@ -24,11 +24,13 @@ struct vcpu;
 struct evtchn;
 struct evtchn_fifo;
 
-#define EVTCHN_PORTS_PER_PAGE  64U /* struct evtchn in a bucket (one page) */
+#define EVTCHN_PORTS_PER_PAGE 64U /* struct evtchn in a bucket (one page) */
 #define EVTCHN_BUCKETS_PER_DIR 512U
-#define EVTCHN_DIRS	       4U     /* 4 * 512 * 64 = EVTCHN_FIFO_NR_CHANNELS */
-#define EVTCHN_MAX_PORTS       16384U /* per domain: bounds hypervisor memory to 1 MiB */
-#define EVTCHN_NR_VIRQS	       24U    /* NR_VIRQS of the ABI */
+#define EVTCHN_DIRS 4U		/* 4 * 512 * 64 = EVTCHN_FIFO_NR_CHANNELS */
+#define EVTCHN_MAX_PORTS 16384U /* per domain: bounds hypervisor memory to 1 MiB */
+#define EVTCHN_NR_VIRQS 24U	/* NR_VIRQS of the ABI */
+
+enum evtchn_abi { EVTCHN_ABI_2L, EVTCHN_ABI_FIFO };
 
 /* One page of bucket pointers. */
 struct evtchn_dir {
@@ -38,16 +40,19 @@ struct evtchn_dir {
 /* In struct domain. All fields (any). */
 struct evtchn_dom {
 	_Atomic(struct evtchn_dir *) dir[EVTCHN_DIRS];
-	_Atomic(struct evtchn_fifo *) fifo; /* NULL: 2-level ABI. RCU */
+	_Atomic(struct evtchn_fifo *) fifo; /* from the first init_control to the domain's end */
+	_Atomic uint32_t abi;		    /* enum evtchn_abi */
 	_Atomic uint32_t free_hint;	    /* where to look for a free port first */
 	_Atomic bool dying;		    /* teardown began: no new links */
 	/* vCPUs inside SCHEDOP_poll; written only by polling, so read-mostly for senders. */
 	_Atomic uint64_t poll_mask[DIV_ROUND_UP(MAX_VCPUS, 64)] CACHE_ALIGNED;
 };
 
-/* In struct vcpu. (any) */
+/* In struct vcpu. (any), except poll_listed (cur) */
 struct evtchn_vcpu {
 	_Atomic uint32_t virq[EVTCHN_NR_VIRQS]; /* port bound to each VIRQ, 0 none */
+	bool poll_listed;			/* its bit in poll_mask is set */
+	_Atomic bool fifo_backlog;		/* a FIFO queue was left for this vCPU to link */
 };
 
 /**
@@ -60,9 +65,11 @@ int evtchn_domain_init(struct domain *d);
 void evtchn_vcpu_init(struct vcpu *v);
 
 /**
- * evtchn_teardown() - close every port of @d (remote ends become unbound, reserved for @d's id),
- * and let go of guest frames held for the FIFO ABI. All of @d's vCPUs are stopped; other domains
- * may be sending to and binding at @d meanwhile. Bounded: one pass over the allocated ports.
+ * evtchn_teardown() - close every port of @d (remote ends become unbound, reserved for @d's id).
+ * All of @d's vCPUs are stopped; other domains may be sending to and binding at @d meanwhile.
+ * Senders that found a port before it was closed may still set bits in @d's shared_info, vcpu_info
+ * and FIFO pages until a grace period has passed: only then may that memory be returned.
+ * Bounded: one pass over the allocated ports.
  */
 void evtchn_teardown(struct domain *d);
 
@@ -133,7 +140,7 @@ void evtchn_vcpu_info_moved(struct vcpu *v, vcpu_info_t *new_info);
  */
 int evtchn_poll_begin(struct vcpu *v, const evtchn_port_t *ports, unsigned nr);
 
-/** evtchn_poll_end() - @v no longer polls (found one, timeout). True when it was polling. */
+/** evtchn_poll_end() - @v no longer polls (found one, timeout). True when it was polling. Any pCPU. */
 bool evtchn_poll_end(struct vcpu *v);
 
 /** evtchn_poll_wake() - wake @d's vCPUs that poll @port; by senders, after it became pending. */
