@@ -49,6 +49,11 @@ def cmdline_of(guest: Guest) -> str:
     return " ".join([*words, guest.cmdline]).strip()
 
 
+def quoted(text: str) -> str:
+    """The inside of a quoted value of the configuration."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
 class _Modules:
     """Gives each distinct file one id."""
 
@@ -100,7 +105,7 @@ def make_plan(guests: list[Guest], mini_kernel: Path | None, settings: dict[str,
             words.append(f"initrd={modules.ident(initrd, 'i')}")
         words += [f"vcpus={guest.vcpus}", f"mem={format_size(guest.mem)}",
                   f"weight={guest.weight}", f"warp={guest.warp}", f"pin={guest.pin}",
-                  f'cmdline="{cmdline_of(guest)}"']
+                  f'cmdline="{quoted(cmdline_of(guest))}"']
         lines.append(" ".join(words))
     plan.config = "\n".join(lines) + "\n"
     return plan

@@ -40,6 +40,9 @@ class Plans(FileCase):
         for path, ident in modules[1:]:
             self.assertEqual(path.resolve(), made.files[ident])
 
+    def test_quoting(self) -> None:
+        self.assertEqual(plan.quoted('a "b" \\c'), 'a \\"b\\" \\\\c')
+
     def test_too_large_for_the_guest(self) -> None:
         kernel = self.write("k", elf(memsz=5 << 20))
         guests = guestspec.expand([f"pv,kernel={kernel},mem=4M"], 1)
