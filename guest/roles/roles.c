@@ -7,6 +7,7 @@ const struct role roles[] = {
 	{"hello", role_hello},
 	{"mem", role_mem},
 	{"smp", role_smp},
+	{"proc", role_proc},
 	{"timer", role_timer},
 	{"evtchn", role_evtchn},
 	{"burn", role_burn},

@@ -118,12 +118,21 @@ unsigned long proc_run(struct proc *p)
 	rc = hc_mmuext(op, 2, NULL);
 	if (rc)
 		panic("switch address space: %ld", rc);
-	set_base(SEGBASE_FS, p->fs_base);
-	set_base(SEGBASE_GS_USER, p->gs_base);
+	if (!p->bases_by_hand) {
+		set_base(SEGBASE_FS, p->fs_base);
+		set_base(SEGBASE_GS_USER, p->gs_base);
+	}
 	c->proc = p;
-	__asm__ volatile("fxrstor64 %0" ::"m"(p->fx));
+	if (p->fpu_off)
+		HC1(fpu_taskswitch, 1);
+	else
+		__asm__ volatile("fxrstor64 %0" ::"m"(p->fx));
 	user_enter(&p->regs);
-	__asm__ volatile("fxsave64 %0" : "=m"(p->fx));
+	/* The hypervisor clears TS when it delivers #NM; a trap of another kind leaves it. */
+	if (p->fpu_off)
+		HC1(fpu_taskswitch, 0);
+	else
+		__asm__ volatile("fxsave64 %0" : "=m"(p->fx));
 	c->proc = NULL;
 	p->trap = c->trap;
 	events_restore_mask(was);

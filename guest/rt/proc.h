@@ -18,6 +18,8 @@ struct proc {
 	uint8_t fx[512] __attribute__((aligned(16)));
 	unsigned long kernel_l4, user_l4; /* pfns */
 	unsigned long fs_base, gs_base;
+	bool fpu_off;	    /* run with TS set, so that FP use traps */
+	bool bases_by_hand; /* leave the segment bases as they are */
 	uint8_t *data; /* kernel's address of the page at USER_DATA */
 	struct trap_record trap;
 };
