@@ -7,6 +7,7 @@
 #include "percpu/inbox.h"
 #include "percpu/log.h"
 #include "percpu/pcpu.h"
+#include "percpu/rcu.h"
 #include "percpu/tlb.h"
 
 /* Whatever another pCPU or an interrupt asked for. May set p->work again. */
@@ -19,6 +20,7 @@ static uint64_t serve(struct pcpu *p)
 	inbox_drain();
 	now = arch_now_ns();
 	timers_run(now);
+	rcu_poll(); /* a quiescent point: nothing protected by RCU is held here */
 	return now;
 }
 

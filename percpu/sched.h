@@ -19,8 +19,10 @@
  *   UF_WAKE: a wake since the unit was last switched in (or checked); any pCPU sets it, the home
  *     clears it. sched_block_current() and UF_WAKE exclude each other in the same word: a wake
  *     before the block makes the block fail, one after it finds US_BLOCKED and posts.
- *   UF_MSG: the wake message is in an inbox; set by who posts it, cleared where it is handled.
- *   UF_STOP: the unit is to be stopped for good.
+ *   UF_MSG, UF_PARAMS: the wake (parameter) message is in an inbox; set by who posts it, never
+ *     while US_OFF, and cleared where it is handled. A stop completes only when both are clear, so
+ *     a stopped unit can be freed by RCU.
+ *   UF_STOP: the unit is to be stopped for good. UF_UNPARK: a start came while it was parked.
  * Orders: the RMW that sets UF_WAKE releases the waker's writes (the event's bits); the one that
  *   clears it acquires them. PAIRS: sched_wake.
  */
@@ -45,10 +47,13 @@ enum sched_state {
 	US_QUEUED,
 	US_RUNNING,
 	US_MOVING, /* in a message to its new home */
+	US_PARKED, /* VCPUOP_down: only sched_unit_start() brings it back */
 	US_MASK = 0xf,
 	UF_WAKE = 0x10,
 	UF_MSG = 0x20,
-	UF_STOP = 0x40
+	UF_STOP = 0x40,
+	UF_PARAMS = 0x80,
+	UF_UNPARK = 0x100
 };
 
 struct sched_params {
@@ -56,7 +61,7 @@ struct sched_params {
 	uint64_t warp_us;	/* W: how far EVT is ahead of AVT after a wake; 0 = never warped */
 	uint64_t warp_limit_us; /* L: run time warped at once; 0 = no limit */
 	uint64_t unwarp_us;	/* U: time unwarped before it may warp anew */
-	cpumask_t pin;		/* pCPUs it may run on; empty = all */
+	cpumask_t pin;		/* pCPUs it may run on; all, if none of them is online */
 };
 
 /* Same states, meaning and layout of values as Xen's vcpu_runstate_info (xen/vcpu.h). */
@@ -69,6 +74,7 @@ struct sched_runstate {
 struct sched_unit {
 	_Atomic uint32_t state;
 	_Atomic uint32_t home; /* pCPU that owns it */
+	_Atomic uint64_t cpu_ns; /* run time; written by its home */
 
 	/* Home only. */
 	struct sched_unit *next, *prev; /* run queue */
@@ -80,21 +86,23 @@ struct sched_unit {
 	uint64_t warp_used_ns;	   /* run time warped so far */
 	uint64_t warp_off_ns;	   /* when it was last unwarped or blocked */
 	bool warped;
+	bool stopping;	    /* the stop has reached its home */
+	bool stop_finished; /* off; on_stopped waits for messages still on their way */
+	bool fresh;	    /* while moving: its start, not a migration */
+	uint32_t rotated_by; /* while moving: 1 + pCPU that wants one back */
 	cpumask_t pin;
 	int64_t lag;		   /* service it missed, see sched_balance.c */
 	uint64_t moved_ns;	   /* when it came to its home */
 	uint64_t account_ns;	   /* run time is charged up to here */
-	uint64_t wake_ns;	   /* when it became runnable last */
 	struct sched_runstate rs;
 	uint64_t rel_avt;	   /* while moving: AVT - SVT of the old home */
 	uint64_t nr_switches, nr_migrations;
 
 	struct inbox_msg wake_msg;
 	struct inbox_msg move_msg;
-	struct inbox_msg ctl_msg; /* stop */
+	struct inbox_msg stop_msg;
 	struct inbox_msg params_msg;
 	struct sched_params new_params;
-	_Atomic bool params_busy;
 	void (*on_stopped)(struct sched_unit *u);
 };
 
@@ -111,13 +119,15 @@ struct sched_hooks {
 struct sched_load {
 	_Atomic uint32_t weight; /* sum of the weights of runnable units, the running one included */
 	_Atomic uint32_t nr;	 /* their number */
+	_Atomic uint32_t inbound; /* weight on its way here: added by senders, taken off on arrival */
 	_Atomic bool online;
 } CACHE_ALIGNED;
 
+/* An idle pCPU's question for work; goes to the victim and back, one at a time. */
 struct sched_steal {
 	struct inbox_msg msg;
-	unsigned thief, victim;
-	bool answer;
+	unsigned thief;
+	bool busy;
 };
 
 /* A pCPU's scheduler; private to it. */
@@ -129,14 +139,14 @@ struct sched {
 	uint32_t nr, weight; /* runnable, cur included */
 	bool preempt;	     /* a waking unit has an earlier EVT: no allowance for cur */
 	bool yielded;
-	uint64_t slice_end_ns;
 	struct timer slice;
 	struct timer balance;
 	uint64_t last_balance_ns, last_rotate_ns;
 	unsigned rotor;
 	uint32_t rng;
 	struct sched_steal steal;
-	_Atomic bool steal_busy;
+	struct inbox_msg evict; /* to oneself: send away units that may not run here any more */
+	bool evict_posted;
 	uint64_t idle_ns, idle_since_ns; /* idle_since_ns 0: not idle */
 	uint64_t nr_switches, nr_stolen, nr_pushed, nr_rotated;
 };
@@ -158,7 +168,8 @@ void sched_unit_init(struct sched_unit *u, const struct sched_params *params, ui
 
 /**
  * sched_unit_start() - make an US_OFF unit runnable on the least loaded pCPU it may run on.
- * Any pCPU; once per life. After a completed stop it may be started again.
+ * Any pCPU; not twice at once. Also brings a parked unit back. Ignored after a stop has begun;
+ * after a completed stop and sched_unit_init() it may be started again.
  */
 void sched_unit_start(struct sched_unit *u);
 
@@ -187,22 +198,27 @@ bool sched_block_current(void);
 void sched_yield_current(void);
 
 /**
- * sched_offline_current() - VCPUOP_down: the current unit becomes US_BLOCKED in runstate offline
- * until sched_wake(). Always takes effect.
+ * sched_park_current() - VCPUOP_down: the current unit goes off in runstate offline; wakes don't
+ * count, sched_unit_start() brings it back.
  */
-void sched_offline_current(void);
+void sched_park_current(void);
 
 /**
  * sched_pick() - charge the current unit up to @now and return the unit to run, or NULL when there
- * is none; arms the slice timer. Exit path only. The caller switches context if it differs from
- * the one before, then looks at this_pcpu()->work again: on_stopped of the old one may be due.
+ * is none; arms the slice timer. Exit path only, after inbox_drain() and timers_run(). The caller
+ * switches context at once if it differs from the one before (messages posted here, which move or
+ * free the old one, are run by the next inbox_drain()), sets pcpu.current, then looks at
+ * pcpu.work again.
  */
 struct sched_unit *sched_pick(uint64_t now_ns);
 
 /** sched_current_must_leave() - the current unit is blocked or to be stopped. */
 bool sched_current_must_leave(void);
 
-/** sched_set_params() - asynchronous, applied on the home pCPU. False when a change is under way. */
+/**
+ * sched_set_params() - asynchronous, applied on the home pCPU. False when a change is under way or
+ * the unit is off. One caller at a time per unit.
+ */
 bool sched_set_params(struct sched_unit *u, const struct sched_params *params);
 
 /** sched_runstate() - @u's runstate with the running state's time up to @now added. Home pCPU. */
@@ -219,7 +235,8 @@ static inline bool sched_is_running(struct sched_unit *u)
 
 static inline unsigned sched_home(struct sched_unit *u)
 {
-	return atomic_load_explicit(&u->home, memory_order_relaxed);
+	/* PAIRS: sched_home */
+	return atomic_load_explicit(&u->home, memory_order_acquire);
 }
 
 #endif

@@ -14,12 +14,16 @@
 /** host_arena_init() - @frames frames of zeroed physical memory; replaces an earlier arena. */
 void host_arena_init(uint64_t frames);
 
+/** host_guest_range() - copy_from/to_guest accept [lo, hi) only; at first all but page 0. */
+void host_guest_range(uint64_t lo, uint64_t hi);
+
 /* ---- clock ---- */
 
 /** host_clock_virtual() - arch_now_ns() returns what host_clock_set/advance() made it; or real. */
 void host_clock_virtual(bool on);
 void host_clock_set(uint64_t ns);
 void host_clock_advance(uint64_t ns);
+bool host_clock_is_virtual(void);
 
 /* ---- pCPUs in one thread (deterministic) ---- */
 

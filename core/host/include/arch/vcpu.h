@@ -21,6 +21,7 @@ struct arch_vcpu {
 	uint64_t restart_args[6];
 	unsigned time_updates;
 	uint64_t switches_in;
+	uint64_t upcalls; /* event callbacks entered */
 };
 
 #endif
