@@ -205,10 +205,20 @@ static int close_any(struct domain *d, struct evtchn *e, evtchn_port_t port)
 	return 0;
 }
 
-void evtchn_teardown(struct domain *d)
+static void now_quiet(struct rcu_head *head)
 {
-	atomic_store(&d->evt.dying, true);
-	ec_for_each(d, 1, close_any);
+	struct evtchn_dom *evt = container_of(head, struct evtchn_dom, rcu);
+
+	atomic_store(&evt->quiet, true);
+}
+
+bool evtchn_teardown(struct domain *d)
+{
+	if (!atomic_exchange(&d->evt.dying, true)) {
+		ec_for_each(d, 1, close_any);
+		call_rcu(&d->evt.rcu, now_quiet);
+	}
+	return atomic_load(&d->evt.quiet);
 }
 
 static int close_for_reset(struct domain *d, struct evtchn *e, evtchn_port_t port)

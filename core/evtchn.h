@@ -19,6 +19,8 @@
 #include <xen/xen.h>
 #include <xen/event_channel.h>
 
+#include "percpu/rcu.h"
+
 struct domain;
 struct vcpu;
 struct evtchn;
@@ -44,6 +46,8 @@ struct evtchn_dom {
 	_Atomic uint32_t abi;		    /* enum evtchn_abi */
 	_Atomic uint32_t free_hint;	    /* where to look for a free port first */
 	_Atomic bool dying;		    /* teardown began: no new links */
+	_Atomic bool quiet; /* and no sender has a pointer into the domain's memory any more */
+	struct rcu_head rcu;
 	/* vCPUs inside SCHEDOP_poll; written only by polling, so read-mostly for senders. */
 	_Atomic uint64_t poll_mask[DIV_ROUND_UP(MAX_VCPUS, 64)] CACHE_ALIGNED;
 };
@@ -65,13 +69,13 @@ int evtchn_domain_init(struct domain *d);
 void evtchn_vcpu_init(struct vcpu *v);
 
 /**
- * evtchn_teardown() - close every port of @d (remote ends become unbound, reserved for @d's id).
- * All of @d's vCPUs are stopped; other domains may be sending to and binding at @d meanwhile.
- * Senders that found a port before it was closed may still set bits in @d's shared_info, vcpu_info
- * and FIFO pages until a grace period has passed: only then may that memory be returned.
- * Bounded: one pass over the allocated ports.
+ * evtchn_teardown() - close every port of @d (remote ends become unbound, reserved for @d's id), in
+ * one bounded pass. All of @d's vCPUs are stopped; other domains may be sending to and binding at @d
+ * meanwhile. Senders that found a port before it was closed may still set bits in @d's shared_info,
+ * vcpu_info and FIFO pages until a grace period has passed. Returns whether it has: false at the
+ * first call; call again later, and return @d's memory only after true.
  */
-void evtchn_teardown(struct domain *d);
+bool evtchn_teardown(struct domain *d);
 
 /**
  * evtchn_domain_free() - release the port table. A grace period after evtchn_teardown() (from the

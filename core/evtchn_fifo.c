@@ -156,6 +156,15 @@ static evtchn_port_t reverse(struct domain *d, evtchn_port_t list)
 	return out;
 }
 
+/* Have @v take up a queue on its way into the guest; if it is there, by an interrupt. */
+static void hand_to_receiver(struct vcpu *v)
+{
+	atomic_store(&v->evt.fifo_backlog, true);
+	if (v == this_pcpu()->current)
+		arch_kick(this_pcpu()->id);
+	vcpu_kick_for_event(v);
+}
+
 /* As owner of queue @qi: link what was submitted, until nothing is left or the budget is used. */
 static void drain(struct domain *d, struct evtchn_fifo *f, unsigned qi, evtchn_port_t *moved)
 {
@@ -170,13 +179,10 @@ static void drain(struct domain *d, struct evtchn_fifo *f, unsigned qi, evtchn_p
 		if (atomic_compare_exchange_strong(&q->stack, &s, 0))
 			return;
 		if (done >= EQ_BUDGET) {
-			struct vcpu *v = d->vcpu[qi / EVTCHN_FIFO_MAX_QUEUES];
-
 			/* PAIRS: eq_own */
 			if (!atomic_compare_exchange_strong(&q->stack, &s, EQ_HANDOFF | EQ_PORT(s)))
 				continue;
-			atomic_store(&v->evt.fifo_backlog, true);
-			vcpu_kick_for_event(v);
+			hand_to_receiver(d->vcpu[qi / EVTCHN_FIFO_MAX_QUEUES]);
 			return;
 		}
 		for (p = reverse(d, EQ_PORT(atomic_exchange(&q->stack, EQ_OWNED))); p; p = next) {

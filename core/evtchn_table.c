@@ -163,6 +163,7 @@ int evtchn_domain_init(struct domain *d)
 	atomic_init(&d->evt.abi, EVTCHN_ABI_2L);
 	atomic_init(&d->evt.free_hint, 1);
 	atomic_init(&d->evt.dying, false);
+	atomic_init(&d->evt.quiet, false);
 	return make(d, 1) ? 0 : -XEN_ENOMEM;
 }
 
