@@ -5,6 +5,7 @@ import os
 import sys
 import termios
 import tty
+from typing import Any
 
 LEAVE = b"\x1d"  # Ctrl-]
 
@@ -14,7 +15,7 @@ class Terminal:
 
     def __init__(self) -> None:
         self._fd = sys.stdin.fileno()
-        self._saved: list[object] | None = None
+        self._saved: list[Any] | None = None
 
     def __enter__(self) -> "Terminal":
         if os.isatty(self._fd):

@@ -2,11 +2,11 @@
 """Kernel files: check them, and unpack a bzImage to the ELF kernel inside it."""
 
 import bz2
-import gzip
 import hashlib
 import lzma
 import struct
 import subprocess
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,6 @@ def _lzma(data: bytes, kind: int) -> bytes:
 
 
 def _gzip(data: bytes) -> bytes:
-    import zlib
     return zlib.decompressobj(wbits=31).decompress(data)
 
 
@@ -83,7 +82,7 @@ def unpack_bzimage(data: bytes, what: str) -> bytes:
         if payload.startswith(magic):
             try:
                 return unpack(payload)
-            except (lzma.LZMAError, OSError, ValueError, EOFError, gzip.zlib.error) as error:
+            except (lzma.LZMAError, OSError, ValueError, EOFError, zlib.error) as error:
                 raise UsageError(f"{what}: the bzImage's payload is damaged: {error}") from None
     raise UsageError(f"{what}: unknown compression of the bzImage's payload "
                      f"({payload[:6].hex()})")

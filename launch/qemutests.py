@@ -8,6 +8,7 @@ patterns that no line of the whole log may match.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -59,7 +60,11 @@ CASES = [
     Case("mini guests of every kind",
          ["--pcpus", "4", "--guest", "mini-hello", "--guest", "mini-mem",
           "--guest", "mini-smp,vcpus=4", "--guest", "mini-timer", "--guest", "mini-evtchn,vcpus=2",
-          "--guest", "mini-proc"], quick=True, check=all_online(4)),
+          "--guest", "mini-proc", "--guest", "mini-burn", "--guest", "mini-wake",
+          "--guest", "mini-idle"], quick=True, check=all_online(4)),
+    Case("guests are ended when --for elapses",
+         ["--pcpus", "2", "--for", "2", "--guest", "mini-burn:3,cmdline=secs=0"],
+         states={f"mini-burn{index}": "killed" for index in (1, 2, 3)}, quick=True),
     Case("one Debian guest on one pCPU", ["--pcpus", "1", "--guest", "linux"], quick=True,
          lines={"linux1": LINUX_UP}),
     Case("two Debian guests and eight mini guests",
@@ -116,6 +121,28 @@ def judge(case: Case, status: int, data: dict[str, Any] | None, log: str) -> str
     return "\n".join(wrong)
 
 
+def run_attached() -> str:
+    """A shell in a guest, driven through --attach; returns what is wrong."""
+    command = [sys.executable, "-m", "launch", "run", "--pcpus", "1", "--timeout", "180",
+               "--guest", "linux,name=sh,cmdline=xylem.task=shell", "--attach", "sh"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as process:
+        assert process.stdin and process.stdout
+        output = b""
+        typed = False
+        while data := os.read(process.stdout.fileno(), 4096):
+            output += data
+            # Asked for what is not in the command, so that the echo does not count.
+            if not typed and b"interactive shell" in output:
+                process.stdin.write(b"echo answer-$((6*7))\nexit\n")
+                process.stdin.flush()
+                typed = True
+    text = output.decode(errors="replace")
+    if process.returncode == 0 and "answer-42" in text:
+        return ""
+    return f"{text[-3000:]}\nexit status {process.returncode}"
+
+
 def run_case(case: Case) -> tuple[str, float]:
     """Run one boot; returns (what is wrong, seconds)."""
     start = time.monotonic()
@@ -156,3 +183,7 @@ def run_all(tally: Tally, quick: bool, match: str) -> None:
         if match in case.name and (case.quick or not quick):
             wrong, seconds = run_case(case)
             tally.add(f"boot: {case.name} ({seconds:.0f} s)", not wrong, wrong)
+    name = "a shell on an attached console"
+    if match in name and not quick:
+        wrong = run_attached()
+        tally.add(f"boot: {name}", not wrong, wrong)

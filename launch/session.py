@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from launch import ui
@@ -126,7 +125,8 @@ class Session:
 
     def run(self, boot: Callable[[Machine], list[str]]) -> Outcome:
         """Boot what boot(machine) says; returns how it ended."""
-        with ExitStack() as stack:
+        stack = ExitStack()
+        try:
             machine = stack.enter_context(Machine(self._options.ports))
             what_to_boot = boot(machine)
             machine.start(command(self._options, what_to_boot))
@@ -140,6 +140,8 @@ class Session:
             code = machine.wait(10)
             self.progress.clear()
             return self._outcome(machine, why, code)
+        finally:
+            stack.close()
 
     def _outcome(self, machine: Machine, killed: str, code: int | None) -> Outcome:
         status = hypervisor_status(code) if code is not None and not killed else None

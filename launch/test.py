@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import traceback
 import unittest
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -88,7 +89,7 @@ class _Result(unittest.TestResult):
         self._tally.add(f"launcher {test.id()}", True, quiet=True)
 
     def addFailure(self, test: unittest.TestCase, err: Any) -> None:
-        self._tally.add(f"launcher {test.id()}", False, self._exc_info_to_string(err, test))
+        self._tally.add(f"launcher {test.id()}", False, "".join(traceback.format_exception(*err)))
 
     addError = addFailure
 
