@@ -219,6 +219,8 @@ static const char *set_field(struct guest_config *g, const struct word *w)
 	if (key_is(w, "name")) {
 		if (!name_ok(tmp))
 			return "a name has letters, digits, '-', '_' and '.'";
+		if (strcmp(tmp, "xylem") == 0)
+			return "that is the hypervisor's own name";
 		return take_value(w, g->name, sizeof(g->name));
 	}
 	if (key_is(w, "kind"))

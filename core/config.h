@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The boot configuration: a text module (id "config") with one statement per line.
+ * The boot configuration: a text module (id CONFIG_MODULE) with one statement per line.
  *
  *   # comment
  *   set KEY VALUE
@@ -13,11 +13,12 @@
 #ifndef CORE_CONFIG_H
 #define CORE_CONFIG_H
 
-#include <xen/xen.h>
-
 #include "core/types.h"
 #include "percpu/cpumask.h"
 
+#include <xen/xen.h>
+
+#define CONFIG_MODULE "xylem.conf"
 #define CONFIG_NAME_MAX 32
 #define CONFIG_KIND_MAX 16
 #define CONFIG_ID_MAX 32

@@ -37,6 +37,17 @@ struct vcpu_counters {
 	uint64_t emulated;
 };
 
+/*
+ * A unit is started once, by the first VCPUOP_up, and stopped once, by the end of its domain; the
+ * two may meet. Each side moves this word by one atomic operation, and who comes second acts.
+ */
+enum vcpu_starting {
+	VS_OFF,	     /* never started */
+	VS_STARTING, /* being started: its starter looks again */
+	VS_STARTED,  /* later ups wake it */
+	VS_STOP	     /* not to be started any more */
+};
+
 struct vcpu {
 	struct sched_unit unit; /* scheduling state, runstate; percpu/sched.h */
 	struct domain *domain;
@@ -56,15 +67,15 @@ struct vcpu {
 	struct timer poll_timer;
 	uint8_t timers_moving;	       /* which were armed when it left its last home */
 	_Atomic uint64_t periodic_ns;  /* (any) period asked for, 0 none */
-	struct inbox_msg timer_msg;    /* tells its home that it changed */
-	_Atomic bool timer_msg_busy;
+	struct inbox_msg ctl_msg;      /* makes its home look at periodic_ns and is_up */
+	_Atomic bool ctl_msg_busy;
 
 	_Atomic uint64_t runstate_gva; /* (any) VCPUOP_register_runstate_memory_area, 0 none */
 
 	struct hypercall_state hc; /* (cur) */
 
 	_Atomic bool is_up;	  /* VCPUOP_up was called (vCPU 0: at start) */
-	_Atomic bool started;	  /* its unit was started: once, later ups wake it */
+	_Atomic uint32_t starting; /* (any) enum vcpu_starting */
 	_Atomic bool initialised; /* has a context */
 	_Atomic bool init_claimed, info_claimed; /* who sets it does the registration */
 	struct evtchn_vcpu evt;
@@ -108,7 +119,7 @@ struct domain {
 
 	shared_info_t *shared; /* direct map of the shared_info frame */
 	gfn_t shared_gfn;      /* its name, above the largest pfn */
-	_Atomic uint32_t vm_assist;	/* (any) VMASST_TYPE_* bits */
+	_Atomic uint64_t vm_assist;	/* (any) VMASST_TYPE_* bits */
 	_Atomic uint32_t up_vcpus;	/* (any) */
 	_Atomic uint32_t shutdown_code; /* (any) SCHEDOP_shutdown_code */
 	uint64_t start_ns, end_ns; /* system time */
@@ -124,9 +135,13 @@ struct domain {
 	struct inbox_msg watchdog_msg;
 	_Atomic bool watchdog_msg_busy;
 
-	struct rcu_head rcu;		/* frees it after its teardown */
-	struct inbox_msg teardown_msg;	/* runs the teardown, step by step */
-	struct guest_record *record;	/* where its end is recorded; may be NULL */
+	/* The teardown; touched only by its pCPU, home_cpu. */
+	unsigned home_cpu; /* also where watchdog_timer lives */
+	struct inbox_msg teardown_msg;
+	struct timer teardown_timer;
+	uint32_t teardown_step;
+	struct guest_record *record; /* where its end is recorded; may be NULL */
+	struct rcu_head rcu;
 };
 
 /**
@@ -145,20 +160,35 @@ void domain_end(struct domain *d, enum domain_end how, const char *why);
 /** domain_crash() - END_KILLED with a printf-style reason; for guests that broke the rules. */
 void domain_crash(struct domain *d, const char *fmt, ...) PRINTF(2, 3);
 
-/**
- * domain_create() - a domain with @vcpus vCPUs (1 to MAX_VCPUS), no memory yet, state DOM_BUILDING.
- * Its id is the lowest free from 1 on; domain_by_id() finds it at once.
- * @params: the scheduling parameters of its vCPUs.
- * Returns 0 or a negated errno. RCU online; any pCPU.
- */
-int domain_create(struct domain **out, const char *name, const char *kind, unsigned vcpus,
-		  const struct sched_params *params);
+/** domains_init() - once, before the first domain. */
+void domains_init(void);
 
-/** domain_start() - make vCPU 0 of a built domain runnable. Prints its `start` record. */
+struct domain_params {
+	const char *name, *kind;
+	domid_t id; /* 1 to MAX_DOMAINS; 0: the lowest free */
+	unsigned vcpus;
+	uint64_t nr_pages;
+	struct sched_params sched; /* of each vCPU */
+};
+
+/**
+ * domain_create() - a domain in state DOM_BUILDING: vCPUs without context, names without frames,
+ * a shared_info page. domain_by_id() does not find it yet. RCU online; any pCPU.
+ * Returns 0, -XEN_EINVAL (vCPUs, pages), -XEN_EEXIST (the id is taken), -XEN_ENOSPC, -XEN_ENOMEM.
+ */
+int domain_create(struct domain **out, const struct domain_params *p);
+
+/** domain_start() - let others find it and make vCPU 0 runnable; prints the `start` record. */
 void domain_start(struct domain *d);
 
-/** domain_destroy() - give back a domain that was never started (a failed build). */
+/** domain_destroy() - give back a domain that was never started (a failed build); asynchronous. */
 void domain_destroy(struct domain *d);
+
+/**
+ * domain_set_empty_hook() - @fn runs, on any pCPU, whenever the last domain has been freed. Once,
+ * at start-up.
+ */
+void domain_set_empty_hook(void (*fn)(void));
 
 /** domains_end_all() - domain_end() every domain there is. RCU online; any pCPU. */
 void domains_end_all(enum domain_end how, const char *why);
@@ -167,7 +197,7 @@ void domains_end_all(enum domain_end how, const char *why);
 unsigned domain_live_count(void);
 
 /**
- * domains_boot() - read the module "config", build and start every guest it names, from pCPU 0
+ * domains_boot() - read the module CONFIG_MODULE, build and start every guest it names, from pCPU 0
  * with all pCPUs online. When the last has ended: the table, the `halt` record, arch_poweroff().
  * The machine also ends so when the configuration starts nothing.
  */
@@ -182,17 +212,17 @@ static inline bool vcpu_must_stop(const struct vcpu *v)
 /** domain_watchdog_changed() - a value of watchdog_ns[] changed: set the timer. Any pCPU. */
 void domain_watchdog_changed(struct domain *d);
 
-/* ---- called by the exit path (core/run.c) ---- */
+/** vcpu_run() - make an up vCPU runnable: start its unit, or bring it back after VCPUOP_down. */
+void vcpu_run(struct vcpu *v);
 
-/** vcpu_went_down() - true when @v, current, is down (VCPUOP_down) and has been taken off: pick
- * another. A down vCPU may be woken by an event, so ask each time before entering the guest. */
-bool vcpu_went_down(struct vcpu *v);
+/* ---- called by the exit path (core/run.c) ---- */
 
 /** vcpu_switched_out() - the current vCPU is about to lose this pCPU; its address space is still
  * loaded. Writes its runstate area. */
 void vcpu_switched_out(struct vcpu *v);
 
-/** vcpu_switched_in() - @v has become current, its address space is loaded. */
+/** vcpu_switched_in() - @v has become current, its address space is loaded. Asks for another look
+ * at the scheduler when @v is down. */
 void vcpu_switched_in(struct vcpu *v);
 
 /** domain_end_name() - the word for the JSON and table: off, rebooted, suspended, crashed, ... */

@@ -2,11 +2,12 @@
 #include "core/elf.h"
 
 #include <elf.h>
-#include <xen/elfnote.h>
 
 #include "core/fmt.h"
 #include "core/lib.h"
 #include "core/xen_errno.h"
+
+#include <xen/elfnote.h>
 
 #define MAX_NOTES 256		  /* far above any kernel's */
 #define MAX_PADDR (1ULL << 44)	  /* names fit 32 bits */

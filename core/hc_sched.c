@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* HYPERVISOR_sched_op and set_timer_op (ABI: <xen/sched.h>, <xen/vcpu.h>). */
-#include <xen/sched.h>
 
 #include "core/arch.h"
 #include "core/domain.h"
 #include "core/vcpu_timer.h"
+
+#include <xen/sched.h>
 
 #define POLL_MAX_PORTS ARRAY_SIZE(((struct vcpu *)0)->poll_ports)
 

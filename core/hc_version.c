@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* HYPERVISOR_xen_version (ABI: <xen/version.h>). */
-#include <xen/version.h>
 
 #include "core/arch.h"
 #include "core/domain.h"
 #include "core/lib.h"
+
+#include <xen/version.h>
 
 /* The ABI version guests may rely on; the product's own name is in extraversion. */
 #define XEN_ABI_MAJOR 4

@@ -16,11 +16,7 @@ struct hypercall_entry {
  * calling conventions this is built for (System V x86-64).
  */
 #define HC(hc) [__HYPERVISOR_##hc] = { (hypercall_fn)(void (*)(void))do_##hc, #hc }
-#define HC_AS(hc, function) [hc] = { (hypercall_fn)(void (*)(void))function, #function + 3 }
 
-/* These two names are macros for their old selves when an old interface version is asked for. */
-#define HC_SCHED_OP 29
-#define HC_EVENT_CHANNEL_OP 32
 
 static const struct hypercall_entry table[HC_NR] = {
 	HC(set_trap_table),
@@ -50,10 +46,10 @@ static const struct hypercall_entry table[HC_NR] = {
 	HC(set_segment_base),
 	HC(mmuext_op),
 	HC(nmi_op),
-	HC_AS(HC_SCHED_OP, do_sched_op),
+	HC(sched_op),
 	HC(callback_op),
-	HC_AS(HC_EVENT_CHANNEL_OP, do_event_channel_op),
-	HC_AS(33, do_physdev_op),
+	HC(event_channel_op),
+	HC(physdev_op),
 	HC(sysctl),
 	HC(domctl),
 };

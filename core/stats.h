@@ -26,14 +26,23 @@ struct guest_record {
 /** stats_start() - print the `start` record of @d. On the pCPU that starts it. */
 void stats_start(const struct domain *d);
 
-/** stats_end() - fill @r from a domain whose vCPUs have all stopped. */
+/** stats_collect() - fill @r's results from a domain whose vCPUs have all stopped. */
 void stats_collect(struct guest_record *r, const struct domain *d);
 
-/** stats_end() - print the `end` record. */
-void stats_end(const struct guest_record *r);
+/** stats_end() - print the `end` record. False when the record stream is full: call again. */
+bool stats_end(const struct guest_record *r);
 
-/** stats_table() - print the final table to the hypervisor's log. */
-void stats_table(const struct guest_record *r, unsigned n);
+/** stats_check_leaks() - a torn-down domain holds nothing; else log an error and count it. */
+void stats_check_leaks(const struct domain *d);
+
+/** stats_leaks() - frames that domains did not give back, so far. */
+uint64_t stats_leaks(void);
+
+/**
+ * stats_table() - print the final table to the hypervisor's log, a few lines per call.
+ * @from: 0 at first; returns where to go on once the log has been drained, @n when done.
+ */
+unsigned stats_table(const struct guest_record *r, unsigned n, unsigned from);
 
 /** stats_status() - POWEROFF_OK or POWEROFF_FAILED for these guests. */
 unsigned stats_status(const struct guest_record *r, unsigned n, unsigned config_errors);

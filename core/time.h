@@ -6,9 +6,9 @@
 #ifndef CORE_TIME_H
 #define CORE_TIME_H
 
-#include <xen/xen.h>
-
 #include "core/types.h"
+
+#include <xen/xen.h>
 
 /* Parameters that turn TSC ticks into ns. */
 struct time_scale {

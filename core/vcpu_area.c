@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The runstate area a guest registered, written whenever its vCPU changes between states. */
-#include <xen/vcpu.h>
 
 #include "core/arch.h"
 #include "core/domain.h"
 #include "core/vcpu_area.h"
+
+#include <xen/vcpu.h>
 
 int vcpu_runstate_write(const struct domain *d, const struct sched_runstate *rs, uint64_t gva)
 {
 	struct vcpu_runstate_info info = { .state = rs->state, .state_entry_time = rs->entry_ns };
 	const uint64_t flag_at = gva + offsetof(struct vcpu_runstate_info, state_entry_time) + 7;
 	bool flagged = atomic_load_explicit(&d->vm_assist, memory_order_relaxed) &
-		       1u << VMASST_TYPE_runstate_update_flag;
+		       1UL << VMASST_TYPE_runstate_update_flag;
 	uint8_t top;
 
 	for (unsigned i = 0; i < 4; i++)
@@ -55,5 +56,7 @@ void vcpu_switched_in(struct vcpu *v)
 	if (unlikely(atomic_load_explicit(&v->periodic_ns, memory_order_relaxed)) &&
 	    !timer_armed(&v->periodic))
 		vcpu_timer_apply_period(v);
+	if (unlikely(!atomic_load_explicit(&v->is_up, memory_order_relaxed)))
+		sched_park_current();
 	write_own(v);
 }

@@ -47,19 +47,30 @@ void vcpu_timer_apply_period(struct vcpu *v)
 		timer_disarm(&v->periodic);
 }
 
-static void period_message(struct inbox_msg *msg)
+static void ctl_message(struct inbox_msg *msg)
 {
-	struct vcpu *v = container_of(msg, struct vcpu, timer_msg);
+	struct vcpu *v = container_of(msg, struct vcpu, ctl_msg);
 	unsigned home = sched_home(&v->unit);
 
-	if (home != this_pcpu()->id) {
+	if (home != this_pcpu()->id) { /* PAIRS: sched_home */
 		inbox_post(home, msg); /* it moved meanwhile; the move's own message is ahead */
 		return;
 	}
-	/* A change from here on sends a new message. PAIRS: timer_msg */
-	atomic_store(&v->timer_msg_busy, false);
-	if (!vcpu_must_stop(v))
-		vcpu_timer_apply_period(v);
+	/* A change from here on sends a new message. PAIRS: ctl_msg */
+	atomic_store(&v->ctl_msg_busy, false);
+	if (vcpu_must_stop(v))
+		return;
+	vcpu_timer_apply_period(v);
+	if (v == current_vcpu() && !atomic_load(&v->is_up))
+		sched_park_current();
+}
+
+void vcpu_ctl_post(struct vcpu *v)
+{
+	/* Whoever finds the message idle sends it; what changed is read after the flag is cleared,
+	 * so the newest state is always applied. PAIRS: ctl_msg */
+	if (!atomic_exchange(&v->ctl_msg_busy, true))
+		inbox_post(sched_home(&v->unit), &v->ctl_msg);
 }
 
 void vcpu_timer_init(struct vcpu *v)
@@ -67,8 +78,8 @@ void vcpu_timer_init(struct vcpu *v)
 	timer_init(&v->singleshot, singleshot_fired);
 	timer_init(&v->periodic, periodic_fired);
 	timer_init(&v->poll_timer, poll_fired);
-	v->timer_msg.fn = period_message;
-	atomic_init(&v->timer_msg_busy, false);
+	v->ctl_msg.fn = ctl_message;
+	atomic_init(&v->ctl_msg_busy, false);
 	atomic_init(&v->periodic_ns, 0);
 	v->timers_moving = 0;
 }
@@ -93,12 +104,9 @@ void vcpu_timer_set_period(struct vcpu *v, uint64_t ns)
 		vcpu_timer_apply_period(v);
 		return;
 	}
-	if (!atomic_load(&v->started)) /* applied when it first runs */
+	if (atomic_load(&v->starting) != VS_STARTED) /* applied when it first runs */
 		return;
-	/* Whoever finds the message idle sends it; it is read after the flag is cleared, so the
-	 * newest period is always applied. PAIRS: timer_msg */
-	if (!atomic_exchange(&v->timer_msg_busy, true))
-		inbox_post(sched_home(&v->unit), &v->timer_msg);
+	vcpu_ctl_post(v);
 }
 
 static void take_off(struct vcpu *v, struct timer *t, uint8_t bit)

@@ -29,6 +29,9 @@ void vcpu_timer_set_period(struct vcpu *v, uint64_t ns);
 /** vcpu_timer_apply_period() - arm or disarm as the period asked for says. Home pCPU. */
 void vcpu_timer_apply_period(struct vcpu *v);
 
+/** vcpu_ctl_post() - make @v's home pCPU look at its period and whether it is up. Any pCPU. */
+void vcpu_ctl_post(struct vcpu *v);
+
 /** vcpu_timer_migrate_out/in() - scheduler hooks: take them off the old home, arm on the new. */
 void vcpu_timer_migrate_out(struct sched_unit *u);
 void vcpu_timer_migrate_in(struct sched_unit *u);

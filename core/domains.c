@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All domains of a run: from the configuration module to the power-off. Guests are built by all
+ * pCPUs at once, each taking the next one when it is done with the last; what became of each is
+ * kept in a record. When the last domain has gone, pCPU 0 prints the table and ends the machine.
+ */
+#include "core/arch.h"
+#include "core/builder.h"
+#include "core/domain.h"
+#include "core/fmt.h"
+#include "core/lib.h"
+#include "core/stats.h"
+#include "percpu/log.h"
+
+#define COMMAND_POLL_NS (100 * NS_PER_MS)
+#define BUILD_LATER_NS (10 * NS_PER_US) /* between two builds other work gets its turn */
+
+/* One page for each guest to be built, freed after. */
+struct build_job {
+	struct guest_config guest;
+	struct guest_record *record;
+};
+_Static_assert(sizeof(struct build_job) <= PAGE_SIZE, "a job is one page");
+
+/* A pCPU that builds. */
+struct build_worker {
+	struct inbox_msg msg;
+	struct timer again;
+};
+
+static struct config_reader reader;
+static struct config_item item;
+
+static struct {
+	const struct boot_module *mods;
+	unsigned nr_mods;
+	struct guest_record *records; /* one per guest line, in their order */
+	unsigned nr_records;
+	struct build_job **jobs;
+	unsigned nr_jobs;
+	_Atomic unsigned next_job; /* claimed by fetch_add */
+	/* What the machine's end waits for: jobs not done, and domains (domain_live_count()). */
+	_Atomic unsigned jobs_left;
+	_Atomic bool ended; /* the `q` command: build no more */
+	unsigned config_errors;
+	char attach[CONFIG_VALUE_MAX];
+	struct inbox_msg finish_msg;
+	_Atomic bool finish_posted;
+	unsigned table_at;
+	struct timer finish_timer;
+	struct timer command_timer;
+	struct build_worker workers[MAX_PCPUS];
+} run;
+
+/* ---- the end ---- */
+
+static void finish_step(struct timer *t, uint64_t now)
+{
+	(void)t;
+	if (run.table_at < run.nr_records) {
+		log_flush();
+		run.table_at = stats_table(run.records, run.nr_records, run.table_at);
+		timer_arm(&run.finish_timer, now);
+		return;
+	}
+	log_flush();
+	unsigned status = stats_status(run.records, run.nr_records, run.config_errors);
+
+	record_printf("{\"ev\":\"halt\",\"status\":%u,\"t_ns\":%lu,\"guests\":%u,"
+		      "\"config_errors\":%u,\"leaked_frames\":%lu}",
+		      status, (unsigned long)now, run.nr_records, run.config_errors,
+		      (unsigned long)stats_leaks());
+	printk("all domains have ended: power off with status %#x", status);
+	log_flush();
+	arch_poweroff(status);
+}
+
+static void finish_message(struct inbox_msg *msg)
+{
+	(void)msg;
+	timer_init(&run.finish_timer, finish_step);
+	timer_arm(&run.finish_timer, arch_now_ns());
+}
+
+/* After a job is done, and after a domain is gone: who sees both counts zero posts the end. */
+static void maybe_finish(void)
+{
+	if (atomic_load(&run.jobs_left) || domain_live_count())
+		return;
+	if (!atomic_exchange(&run.finish_posted, true)) {
+		run.finish_msg.fn = finish_message;
+		inbox_post(0, &run.finish_msg);
+	}
+}
+
+static void command_poll(struct timer *t, uint64_t now)
+{
+	int c;
+
+	while ((c = arch_console_read(1)) >= 0) {
+		if (c != 'q' || atomic_exchange(&run.ended, true))
+			continue;
+		printk("ending all domains on request");
+		domains_end_all(END_KILLED, "ended on request");
+	}
+	timer_arm(t, now + COMMAND_POLL_NS);
+}
+
+/* ---- building ---- */
+
+static void guest_failed(struct guest_record *r, enum domain_end how, const char *why)
+{
+	r->end = how;
+	str_copy(r->reason, why, sizeof(r->reason));
+	printk("guest %s %s: %s", r->name, domain_end_name(how), why);
+	stats_end(r);
+}
+
+static void build(struct build_job *job)
+{
+	struct guest_record *r = job->record;
+	struct domain *d;
+	char why[sizeof(r->reason)];
+
+	if (atomic_load(&run.ended)) {
+		guest_failed(r, END_KILLED, "ended on request");
+		return;
+	}
+	if (domain_build(&job->guest, (domid_t)(r - run.records + 1), run.mods, run.nr_mods, &d,
+			 why, sizeof(why))) {
+		guest_failed(r, END_FAILED, why);
+		return;
+	}
+	d->record = r;
+	if (strcmp(d->name, run.attach) == 0)
+		console_attach(d);
+	domain_start(d);
+	/* Seen by domains_end_all(), or it sees the command. PAIRS: run_ended */
+	if (atomic_load(&run.ended))
+		domain_end(d, END_KILLED, "ended on request");
+}
+
+static void worker_step(struct timer *t, uint64_t now)
+{
+	unsigned i = atomic_fetch_add(&run.next_job, 1);
+
+	(void)now;
+	if (i >= run.nr_jobs)
+		return;
+	build(run.jobs[i]);
+	page_free(arch_virt_to_mfn(run.jobs[i]));
+	run.jobs[i] = NULL;
+	timer_arm(t, arch_now_ns() + BUILD_LATER_NS);
+	atomic_fetch_sub(&run.jobs_left, 1);
+	maybe_finish();
+}
+
+static void worker_message(struct inbox_msg *msg)
+{
+	struct build_worker *w = container_of(msg, struct build_worker, msg);
+
+	timer_init(&w->again, worker_step);
+	timer_arm(&w->again, arch_now_ns());
+}
+
+/* ---- configuration ---- */
+
+static bool number(const char *s, uint64_t *v)
+{
+	*v = 0;
+	if (!*s)
+		return false;
+	for (; *s >= '0' && *s <= '9' && *v < UINT64_MAX / 20; s++)
+		*v = *v * 10 + (uint64_t)(*s - '0');
+	return *s == 0;
+}
+
+static void config_error(const char *text)
+{
+	run.config_errors++;
+	printk("configuration: %s", text);
+}
+
+static void apply_setting(void)
+{
+	char text[CONFIG_ERROR_MAX];
+	uint64_t v;
+
+	if (strcmp(item.key, "attach") == 0) {
+		str_copy(run.attach, item.value, sizeof(run.attach));
+		return;
+	}
+	if (strcmp(item.key, "allowance_us") == 0 && number(item.value, &v) && v && v <= 1000000) {
+		sched_set_allowance(v * NS_PER_US);
+		return;
+	}
+	fmt_snprintf(text, sizeof(text), "line %u: set %s %s: unknown key or bad value", item.line,
+		     item.key, item.value);
+	config_error(text);
+}
+
+static void add_guest(void)
+{
+	const struct guest_config *g = &item.guest;
+	struct guest_record *r = &run.records[run.nr_records++];
+	mfn_t page;
+
+	str_copy(r->name, g->name, sizeof(r->name));
+	str_copy(r->kind, g->kind, sizeof(r->kind));
+	r->vcpus = g->vcpus;
+	r->mem_kib = g->mem_bytes >> 10;
+	if (item.kind == CONFIG_BAD_GUEST) {
+		guest_failed(r, END_FAILED, item.error);
+		return;
+	}
+	page = page_alloc(0);
+	if (!mfn_valid_value(page)) {
+		guest_failed(r, END_FAILED, "not enough host memory");
+		return;
+	}
+	struct build_job *job = arch_mfn_to_virt(page);
+
+	job->guest = *g;
+	job->record = r;
+	run.jobs[run.nr_jobs++] = job;
+}
+
+/* A zeroed table of @n entries that stays. */
+static void *table(unsigned n, size_t size)
+{
+	uint64_t pages = DIV_ROUND_UP(MAX(n, 1) * size, PAGE_SIZE);
+	mfn_t m = frames_alloc_contig(pages);
+
+	if (!mfn_valid_value(m))
+		panic("not enough memory for the tables of %u guests", n);
+	return memset(arch_mfn_to_virt(m), 0, pages * PAGE_SIZE);
+}
+
+static void read_config(const char *text, size_t len)
+{
+	enum config_kind kind;
+	unsigned n = 0;
+
+	config_open(&reader, text, len);
+	while ((kind = config_next(&reader, &item)) != CONFIG_END)
+		n += item.guest.name[0] != 0;
+	n = MIN(n, MAX_DOMAINS);
+	run.records = table(n, sizeof(*run.records));
+	run.jobs = table(n, sizeof(*run.jobs));
+	config_open(&reader, text, len);
+	while ((kind = config_next(&reader, &item)) != CONFIG_END) {
+		if (kind == CONFIG_SET)
+			apply_setting();
+		else if (kind == CONFIG_BAD_STATEMENT || !item.guest.name[0])
+			config_error(item.error);
+		else if (run.nr_records == MAX_DOMAINS)
+			config_error("more guests than there are domain ids");
+		else
+			add_guest();
+	}
+	for (n = 0; n < run.nr_records && strcmp(run.records[n].name, run.attach); n++)
+		;
+	if (run.attach[0] && n == run.nr_records)
+		config_error("set attach: there is no such guest");
+}
+
+void domains_boot(const struct boot_module *mods, unsigned n)
+{
+	const struct boot_module *m = boot_module_find(mods, n, CONFIG_MODULE);
+	unsigned workers;
+
+	memset(&run, 0, sizeof(run));
+	run.mods = mods;
+	run.nr_mods = n;
+	domains_init();
+	domain_set_empty_hook(maybe_finish);
+	timer_init(&run.command_timer, command_poll);
+	timer_arm(&run.command_timer, arch_now_ns() + COMMAND_POLL_NS);
+	if (m)
+		read_config(arch_mfn_to_virt(MFN(m->start >> PAGE_SHIFT)), m->size);
+	else
+		config_error("there is no module '" CONFIG_MODULE "'");
+	if (run.attach[0])
+		console_poll_start();
+	atomic_store(&run.jobs_left, run.nr_jobs);
+	workers = MIN(run.nr_jobs, nr_pcpus());
+	for (unsigned i = 0; i < workers; i++) {
+		run.workers[i].msg.fn = worker_message;
+		inbox_post(i, &run.workers[i].msg);
+	}
+	maybe_finish();
+}
