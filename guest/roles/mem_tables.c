@@ -6,7 +6,7 @@
 #include "rt/trap.h"
 
 #define AREA (TEST_BASE + 0x80000000UL)
-#define NO_MFN 0xfffffffUL /* beyond any machine's memory in these tests */
+#define NO_MFN 0xfffffffUL /* more than any machine of these tests has */
 
 static pte_t *full_l1(uint64_t **frame, pte_t flags)
 {

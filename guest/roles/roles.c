@@ -11,6 +11,7 @@ const struct role roles[] = {
 	{"timer", role_timer},
 	{"evtchn", role_evtchn},
 	{"burn", role_burn},
+	{"evil", role_evil},
 	{"wake", role_wake},
 	{"idle", role_idle},
 	{NULL, NULL},

@@ -226,6 +226,35 @@ user_leave:
 	popq	%rbx
 	ret
 
+	/* unsigned long guard_enter(void (*fn)(void *), void *arg) */
+	.globl guard_enter
+guard_enter:
+	pushq	%rbx
+	pushq	%rbp
+	pushq	%r12
+	pushq	%r13
+	pushq	%r14
+	pushq	%r15
+	movq	%rsp, %gs:24
+	movq	%rdi, %rax
+	movq	%rsi, %rdi
+	call	*%rax
+	xorl	%edi, %edi
+	/* Fall through: void guard_leave(unsigned long result) */
+	.globl guard_leave
+guard_leave:
+	movq	%gs:24, %rsp
+	movq	$0, %gs:24
+	movq	%rdi, %rax
+	cld
+	popq	%r15
+	popq	%r14
+	popq	%r13
+	popq	%r12
+	popq	%rbp
+	popq	%rbx
+	ret
+
 	.section .hypercall_page, "ax"
 	.balign 4096
 	.globl hypercall_page

@@ -141,10 +141,6 @@ unsigned long proc_run(struct proc *p)
 
 void proc_trapped(struct regs *r)
 {
-	struct proc *p = this_cpu()->proc;
-
-	if (!p)
-		panic("trap %lu from user mode without a process", r->vec);
-	p->regs = *r;
+	this_cpu()->proc->regs = *r;
 	user_leave();
 }

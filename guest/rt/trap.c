@@ -2,6 +2,7 @@
 /* The trap table, and what becomes of a trap: user process, probe, or panic. */
 #include "rt/trap.h"
 #include "rt/console.h"
+#include "rt/event.h"
 #include "rt/hypercall.h"
 #include "rt/proc.h"
 #include "rt/role.h"
@@ -84,6 +85,21 @@ static bool fixup(struct regs *r)
 	return false;
 }
 
+unsigned long guard_enter(void (*fn)(void *arg), void *arg);
+void guard_leave(unsigned long result) __attribute__((noreturn));
+
+unsigned long trap_guard(void (*fn)(void *arg), void *arg)
+{
+	bool was = events_save_mask();
+	unsigned long st;
+
+	events_restore_mask(was);
+	st = guard_enter(fn, arg);
+	/* A trap masked events on its way in. */
+	events_restore_mask(was);
+	return st;
+}
+
 void trap_handler(struct regs *r)
 {
 	struct cpu *c = this_cpu();
@@ -94,13 +110,14 @@ void trap_handler(struct regs *r)
 	c->trap.count++;
 	if (r->vec == TRAP_PF)
 		c->trap.cr2 = c->vi->arch.cr2;
-	if (from_user(r)) {
+	if (from_user(r) && c->proc)
 		proc_trapped(r); /* does not return */
-	}
 	if (trap_hook && trap_hook(r))
 		return;
 	if (fixup(r))
 		return;
+	if (c->guard_rsp)
+		guard_leave(FAULT(r->vec));
 	panic("trap %lu err %lx at %lx sp %lx cr2 %lx cs %lx rax %lx rdi %lx", r->vec, r->err,
 	      r->rip, r->rsp, c->trap.cr2, r->cs, r->rax, r->rdi);
 }

@@ -92,4 +92,10 @@ static inline unsigned long probe_write(volatile void *p, uint64_t v)
 
 #define FAULT(vec) (0x100UL | (vec))
 
+/*
+ * Call fn(arg), which may do anything; 0 if it returned, or FAULT(vec) of the
+ * trap that ended it, wherever that was. Not nested.
+ */
+unsigned long trap_guard(void (*fn)(void *arg), void *arg);
+
 #endif
