@@ -40,10 +40,10 @@ enum page_type {
 struct page_info {
 	_Atomic uint64_t state;
 	_Atomic uint64_t next; /* mfn: list of the free, of a retire batch, of tables to sweep */
+	_Atomic uint64_t mag_next; /* depot: mfn of the next magazine */
 	union {
 		struct {
-			uint64_t mag_next; /* depot: mfn of the next magazine */
-			uint32_t mag_n;
+			uint32_t mag_n; /* depot: frames in this magazine */
 		} free;
 		struct {
 			struct gfn_rec *rec; /* the name in front of it; valid until it is freed */
@@ -53,11 +53,11 @@ struct page_info {
 			struct gfn_rec *rec;	   /* the guest table's name */
 			_Atomic uint64_t *gpt;	   /* the guest's table, direct map */
 			_Atomic uint64_t lin_base; /* L1: first name of the block it maps, or none */
-			uint64_t gfn;
 			_Atomic uint16_t filled; /* entries below are in step with the guest's */
 			uint8_t level;
 		} hw;
 		struct {
+			struct mm *mm;
 			uint64_t base; /* leaf of records: its first name */
 		} meta;
 	};
@@ -125,6 +125,7 @@ uint64_t frames_max_mfn(void);
 
 /* For percpu/page_cache.c only. */
 bool frames_bump(uint64_t *next, uint64_t *end);
+void frame_record_init(mfn_t m);
 void depot_push(const struct magazine *m);
 bool depot_pop(struct magazine *m);
 

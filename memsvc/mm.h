@@ -10,8 +10,13 @@
 #ifndef MEMSVC_MM_H
 #define MEMSVC_MM_H
 
+#include <stdint.h>
+#include <xen/xen.h>
+
 #include "core/types.h"
 #include "memsvc/frame.h"
+
+#include <xen/xen.h>
 
 /* Highest number of names an ordinary domain can have: its memory is limited to 64 GiB less the
  * special names. Names must fit 32 bits (grant table v1). */
@@ -37,6 +42,12 @@ struct mm_shard {
 
 struct rmap_chunk;
 
+/* What a preempted operation of one vCPU left to do; touched by that vCPU only. */
+struct mm_work {
+	uint64_t reap; /* mfn list of detached tables not swept yet, 0: none */
+	uint64_t wip;  /* 1 + name of the table being built, which holds a reference; 0: none */
+};
+
 struct mm {
 	/* Written at creation only. */
 	domid_t domid;
@@ -46,15 +57,15 @@ struct mm {
 	/* Rarely written. */
 	_Atomic uint64_t special_next CACHE_ALIGNED;
 	_Atomic uint64_t grow_hint;	     /* where increase_reservation looks for a free name */
-	_Atomic uint64_t ovf_free;	     /* free rmap chunks: tag and address, see rmap.c */
+	_Atomic(struct rmap_chunk *) ovf_free; /* free rmap chunks; see rmap.h */
 	_Atomic uint64_t ovf_pages;	     /* mfn list of the pages they live in */
-	_Atomic uint64_t ovf_nr_pages;
-	_Atomic uint64_t reap;		     /* mfn list: detached tables not yet swept (preempted) */
-	_Atomic bool dying;
+	_Atomic int64_t ovf_nr_pages;
+	_Atomic int64_t ovf_rcu;	     /* chunks waiting for a grace period */
 	struct {
 		uint32_t phase;
 		uint64_t cursor;
 	} teardown;
+	struct mm_work work[MAX_VCPUS];
 	struct mm_shard shard[MM_SHARDS];
 };
 
@@ -124,15 +135,21 @@ int mm_decrease(struct mm *mm, gfn_t gfn);
  * already pinned), -XEN_ENOMEM. */
 int mm_pin(struct mm *mm, gfn_t gfn, unsigned level);
 
-/** mm_unpin() - undo mm_pin(). 0, MM_PREEMPTED, -XEN_EINVAL when it is not pinned. */
+/** mm_unpin() - undo mm_pin(). 0, -XEN_EINVAL when it is not pinned. Follow with mm_reap(). */
 int mm_unpin(struct mm *mm, gfn_t gfn);
 
 /** mm_base_get() - reference to the level-4 table @gfn as a base pointer; *@hw_root is what CR3
  * must hold. Same results as mm_pin(). */
 int mm_base_get(struct mm *mm, gfn_t gfn, mfn_t *hw_root);
-/** mm_base_put() - drop it, after another CR3 was loaded. 0 or MM_PREEMPTED (then the remaining
- * sweeping is left to the mm's next operation; the reference is gone: do not call again). */
-int mm_base_put(struct mm *mm, gfn_t gfn);
+/** mm_base_put() - drop it, after another CR3 was loaded. May be followed by mm_reap(). */
+void mm_base_put(struct mm *mm, gfn_t gfn);
+
+/**
+ * mm_reap() - sweep the tables that operations of the current vCPU (no vCPU: of the builder)
+ * dropped. 0 or MM_PREEMPTED: call again, or leave the rest to the vCPU's next operation; only
+ * then are the guest tables below ordinary pages again.
+ */
+int mm_reap(struct mm *mm);
 
 enum mm_fault_result {
 	MM_FAULT_RETRY,	 /* put right (A, D, COW, late entry): run the instruction again */
@@ -158,8 +175,7 @@ int mm_pt_read(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t *val);
 /**
  * mm_pt_cmpxchg() - emulated store to the page-table entry holding @va: if the aligned 8 bytes are
  * @old, make them @new (validated as by mmu_update) and bring the hardware entry in step.
- * Returns 0 with *@seen == @old on success; 0 with *@seen != @old when it had changed; MM_PREEMPTED;
- * -XEN_EFAULT when @va does not map a live page table; mmu_update's errno when @new is refused.
+ * Returns 0 with *@seen == @old on success; 0 with *@seen != @old when it had changed; -XEN_EFAULT when @va does not map a live page table; mmu_update's errno when @new is refused.
  */
 int mm_pt_cmpxchg(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t old, uint64_t new,
 		  uint64_t *seen);

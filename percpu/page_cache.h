@@ -15,11 +15,12 @@
 #define MAGAZINE_SIZE 64
 
 struct magazine {
-	uint64_t head; /* mfn of the first frame, UINT64_MAX when empty */
+	uint64_t head; /* mfn of the first frame when n > 0 */
 	uint32_t n;
 };
 
-/* Private to its pCPU, except the two counters, which others read for an exact sum at rest. */
+/* Private to its pCPU, except the two counters, which others read for an exact sum at rest. All
+ * zero is an empty cache. */
 struct page_cache {
 	struct magazine mag[2]; /* [0] is loaded, [1] spare */
 	uint64_t bump_next;	/* run of never-used frames taken from the frame allocator */
@@ -27,9 +28,6 @@ struct page_cache {
 	_Atomic uint64_t allocs; /* frames handed out; single writer */
 	_Atomic uint64_t frees;	 /* frames taken back; single writer */
 } CACHE_ALIGNED;
-
-/** page_cache_init() - empty cache; before the pCPU allocates. */
-void page_cache_init(struct page_cache *c);
 
 /** page_cache_get() - a free frame, or INVALID_MFN when the machine has none left. This pCPU. */
 mfn_t page_cache_get(struct page_cache *c);

@@ -24,26 +24,42 @@
 #define PERCPU_TLB_H
 
 #include "core/types.h"
+#include "percpu/cpumask.h"
+#include "percpu/rcu.h"
 
 struct mm;
 struct page_info;
-struct cpumask;
-struct retire_batch;
 
-#define RETIRE_BATCH 64	    /* frames in one batch */
-#define RETIRE_BATCHES 2    /* closed batches that may wait per pCPU */
+#define RETIRE_BATCH 64	 /* frames after which a batch is closed */
+#define RETIRE_BATCHES 4 /* descriptors per pCPU: open, waiting for flushes, waiting for RCU */
 
-/* Read by other pCPUs. */
+enum retire_state { RETIRE_UNUSED, RETIRE_OPEN, RETIRE_FLUSH, RETIRE_RCU };
+
+/* Private to its pCPU. */
+struct retire_batch {
+	enum retire_state state;
+	uint32_t n;
+	uint64_t head;		/* mfn list through page_info.next */
+	struct mm *mm;		/* all frames are of this mm, NULL: of several */
+	uint64_t seq;		/* order of closing */
+	cpumask_t wait;		/* pCPUs not seen to have flushed */
+	struct rcu_head rcu;
+	uint32_t epoch[MAX_PCPUS]; /* of those in wait when the batch was closed */
+};
+
 struct pcpu_tlb {
-	_Atomic(struct mm *) loaded;  /* whose tables CR3 points to; NULL: the hypervisor's own */
-	_Atomic uint64_t epoch;	      /* full flushes so far, counted just before each */
-	_Atomic uint64_t done;	      /* newest ticket served */
-	struct retire_batch *open;    /* private: batch being filled */
-	struct retire_batch *closed[RETIRE_BATCHES]; /* private: oldest first */
-	struct retire_batch *spare;   /* private: descriptors to reuse */
-	/* Written by other pCPUs; apart from the line its owner writes. */
+	/* Written by this pCPU, read by others. */
+	_Atomic(struct mm *) loaded; /* whose tables CR3 points to; NULL: the hypervisor's own */
+	_Atomic uint32_t epoch;	     /* full flushes so far, counted just before each */
+	_Atomic uint64_t done;	     /* newest ticket served */
+	_Atomic uint64_t nr_retired; /* frames in its batches */
+	/* Written by other pCPUs. */
 	_Atomic uint64_t req CACHE_ALIGNED; /* newest ticket asked for */
 	_Atomic uint32_t drain;		    /* someone waits for this pCPU's retired frames */
+	/* Private. */
+	struct retire_batch *open CACHE_ALIGNED;
+	uint64_t seq;
+	struct retire_batch batch[RETIRE_BATCHES];
 } CACHE_ALIGNED;
 
 /**
@@ -64,7 +80,10 @@ void tlb_flush_local(void);
 void tlb_shootdown_mm(struct mm *mm);
 
 /** tlb_shootdown_mask() - the same for those pCPUs of @mask that have @mm loaded. */
-void tlb_shootdown_mask(struct mm *mm, const struct cpumask *mask);
+void tlb_shootdown_mask(struct mm *mm, const cpumask_t *mask);
+
+/** tlb_shootdown_cpus() - the same for all of @mask, whatever they have loaded. */
+void tlb_shootdown_cpus(const cpumask_t *mask);
 
 /**
  * tlb_serve() - serve flush and drain requests made to this pCPU. Called from the exit path (before

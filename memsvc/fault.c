@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* Walks by virtual address: page faults, translation, emulated page-table stores. */
+#include "memsvc/pt.h"
+
+#include "core/domain.h"
+
+#define PFEC_P 0x01u
+#define PFEC_W 0x02u
+#define PFEC_U 0x04u
+#define PFEC_RSVD 0x08u
+#define PFEC_I 0x10u
+
+static bool hyp_va(uint64_t va)
+{
+	unsigned slot = pt_index(va, 4);
+
+	return slot - HYP_SLOT_FIRST < HYP_SLOTS;
+}
+
+struct page_info *pt_walk(struct mm_ctx *c, mfn_t root, uint64_t va, unsigned level,
+			  uint64_t *rights)
+{
+	struct page_info *pi = page_of(root);
+
+	if (unlikely(hyp_va(va)))
+		return NULL;
+	while (pi->hw.level > level) {
+		unsigned i = pt_index(va, pi->hw.level);
+		uint64_t hw = atomic_load_explicit(&hw_entries(pi)[i], memory_order_acquire);
+
+		if (unlikely(!(hw & PTE_P))) {
+			/* Not filled yet, or really absent. */
+			if (!(atomic_load(&pi->hw.gpt[i]) & PTE_P) || sync_table_entry(c, pi, i))
+				return NULL;
+			hw = atomic_load(&hw_entries(pi)[i]);
+			if (!(hw & PTE_P))
+				return NULL;
+		}
+		/* Hardware entries carry the guest's RW and NX. */
+		*rights &= hw ^ PTE_NX;
+		pi = page_of(MFN(pte_frame(hw)));
+	}
+	return pi;
+}
+
+static uint32_t guest_code(uint32_t ec, bool present, bool kernel)
+{
+	return (ec & (PFEC_W | PFEC_I)) | (present ? PFEC_P : 0) | (kernel ? 0 : PFEC_U);
+}
+
+/* Whether the guest's own entries (@rights: of all levels) permit access @ec. */
+static bool permitted(uint64_t rights, uint32_t ec)
+{
+	return !((ec & PFEC_W) && !(rights & PTE_RW)) && !((ec & PFEC_I) && !(rights & PTE_NX));
+}
+
+static bool hw_permits(uint64_t hw, uint32_t ec)
+{
+	return hw & PTE_P && permitted(hw ^ PTE_NX, ec);
+}
+
+static bool is_table(struct mm *mm, uint64_t g)
+{
+	struct gfn_rec *rec = p2m_rec(mm, pte_frame(g));
+
+	return rec && atomic_load_explicit(&rec->pt, memory_order_acquire);
+}
+
+static enum mm_fault_result leaf_fault(struct mm_ctx *c, struct page_info *pi, unsigned i,
+				       uint64_t va, uint64_t rights, uint32_t ec, bool kernel,
+				       uint32_t *guest_ec)
+{
+	for (;;) {
+		uint64_t g = atomic_load(&pi->hw.gpt[i]), want;
+		bool late;
+
+		*guest_ec = guest_code(ec, g & PTE_P, kernel);
+		if (!(g & PTE_P))
+			return MM_FAULT_GUEST;
+		if (!permitted(rights & (g ^ PTE_NX), ec)) {
+			if (kernel && ec & PFEC_W && !(g & PTE_RW) && is_table(c->mm, g))
+				return MM_FAULT_PTWRITE;
+			return MM_FAULT_GUEST;
+		}
+		late = hw_permits(atomic_load(&hw_entries(pi)[i]), ec);
+		want = g | PTE_A | (ec & PFEC_W ? PTE_D : 0);
+		/* Full fence when it changes the entry. PAIRS: pt_sync */
+		if (want != g && !atomic_compare_exchange_weak(&pi->hw.gpt[i], &g, want))
+			continue;
+		if (!late) {
+			int rc = sync_leaf(c, pi, i);
+
+			if (rc == -XEN_EAGAIN) /* the table just went; walk anew */
+				return MM_FAULT_RETRY;
+			if (rc == -XEN_EINVAL) { /* a name without a frame */
+				*guest_ec |= PFEC_RSVD;
+				return MM_FAULT_GUEST;
+			}
+			if (rc)
+				domain_crash(container_of(c->mm, struct domain, mm),
+					     "no memory for its page tables");
+			else if (ec & PFEC_W && is_table(c->mm, want))
+				/* Mapped writable before it became a table. */
+				return kernel ? MM_FAULT_PTWRITE : MM_FAULT_GUEST;
+		}
+		arch_tlb_flush_one(va);
+		return MM_FAULT_RETRY;
+	}
+}
+
+enum mm_fault_result mm_fault(struct mm *mm, mfn_t hw_root, uint64_t va, uint32_t ec,
+			      bool guest_kernel, uint32_t *guest_ec)
+{
+	struct mm_ctx c = ctx_begin(mm);
+	enum mm_fault_result res = MM_FAULT_GUEST;
+	uint64_t rights = ~0ULL;
+	struct page_info *pi = pt_walk(&c, hw_root, va, 1, &rights);
+
+	*guest_ec = guest_code(ec, false, guest_kernel);
+	if (pi)
+		res = leaf_fault(&c, pi, pt_index(va, 1), va, rights, ec, guest_kernel, guest_ec);
+	ctx_end(&c);
+	return res;
+}
+
+int mm_translate(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t *guest_pte)
+{
+	struct mm_ctx c = ctx_begin(mm);
+	uint64_t rights = ~0ULL, g = 0;
+	struct page_info *pi = pt_walk(&c, hw_root, va, 1, &rights);
+
+	if (pi)
+		g = atomic_load(&pi->hw.gpt[pt_index(va, 1)]);
+	ctx_end(&c);
+	if (!(g & PTE_P))
+		return -XEN_EFAULT;
+	*guest_pte = g;
+	return 0;
+}
+
+/* The live table that @va maps, and the entry's index in it. */
+static struct page_info *table_at(struct mm_ctx *c, mfn_t root, uint64_t va, unsigned *i)
+{
+	uint64_t rights = ~0ULL, g;
+	struct page_info *pi = pt_walk(c, root, va, 1, &rights);
+	struct gfn_rec *rec;
+
+	if (!pi)
+		return NULL;
+	g = atomic_load(&pi->hw.gpt[pt_index(va, 1)]);
+	rec = g & PTE_P ? p2m_rec(c->mm, pte_frame(g)) : NULL;
+	*i = (va & ~PAGE_MASK) / sizeof(uint64_t);
+	return rec ? pt_of(rec) : NULL;
+}
+
+int mm_pt_read(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t *val)
+{
+	struct mm_ctx c = ctx_begin(mm);
+	unsigned i;
+	struct page_info *t = table_at(&c, hw_root, va, &i);
+
+	if (t)
+		*val = atomic_load(&t->hw.gpt[i]);
+	ctx_end(&c);
+	return t ? 0 : -XEN_EFAULT;
+}
+
+int mm_pt_cmpxchg(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t old, uint64_t new,
+		  uint64_t *seen)
+{
+	struct mm_ctx c = ctx_begin(mm);
+	int rc = -XEN_EFAULT;
+	unsigned i;
+	struct page_info *t = table_at(&c, hw_root, va, &i);
+
+	/* A preempted fill goes on: the instruction can't be left half done. */
+	while (t && (rc = pt_cmpxchg(&c, t, i, old, new, seen)) == MM_PREEMPTED)
+		tlb_serve();
+	ctx_end(&c);
+	return rc;
+}

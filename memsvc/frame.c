@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/* Frame table, bump allocation of never-used memory, depot of magazines; see frame.h. */
+#include "memsvc/frame.h"
+
+#include "core/lib.h"
+#include "core/xen_errno.h"
+#include "percpu/pcpu.h"
+
+#define MAX_RANGES 64
+#define RUN MAGAZINE_SIZE
+
+/* A range as the bump sees it: [start, start + padded) of one long index space; padded is a
+ * multiple of RUN, so that no run crosses a border. */
+struct bump_range {
+	uint64_t first; /* mfn */
+	uint64_t n;
+	uint64_t start;
+};
+
+struct page_info *frame_table;
+
+static struct bump_range ranges[MAX_RANGES];
+static unsigned nr_ranges;
+static uint64_t total, max_mfn;
+/* Next index of never-used memory. One fetch_add per 64 frames. */
+static _Atomic uint64_t bump CACHE_ALIGNED;
+/* Depot: tag << 36 | mfn of the first frame of the first magazine; 0 in the low part: empty. */
+static _Atomic uint64_t depot CACHE_ALIGNED;
+/* Frames in use that no page cache counted: contiguous ones, and those of threads without one. */
+static _Atomic int64_t uncounted CACHE_ALIGNED;
+
+#define MFN_BITS 36
+#define MFN_MASK ((1ULL << MFN_BITS) - 1)
+
+static uint64_t padded(const struct bump_range *r)
+{
+	return ROUND_UP(r->n, (uint64_t)RUN);
+}
+
+/* The largest range pays for the table, from its end. */
+static int place_table(uint64_t min_mfn)
+{
+	uint64_t pages = DIV_ROUND_UP((max_mfn - min_mfn) * sizeof(struct page_info), PAGE_SIZE);
+	struct bump_range *best = NULL;
+
+	for (unsigned i = 0; i < nr_ranges; i++)
+		if (!best || ranges[i].n > best->n)
+			best = &ranges[i];
+	if (!best || best->n <= pages)
+		return -XEN_ENOMEM;
+	best->n -= pages;
+	frame_table = (struct page_info *)arch_mfn_to_virt(MFN(best->first + best->n)) - min_mfn;
+	return 0;
+}
+
+int frames_init(const struct mem_range *r, unsigned n)
+{
+	uint64_t min_mfn = UINT64_MAX, start = 0;
+	int rc;
+
+	nr_ranges = 0;
+	total = max_mfn = 0;
+	for (unsigned i = 0; i < n && nr_ranges < MAX_RANGES; i++) {
+		uint64_t first = DIV_ROUND_UP(r[i].base, PAGE_SIZE);
+		uint64_t end = (r[i].base + r[i].size) / PAGE_SIZE;
+
+		first = MAX(first, 1UL); /* 0 means "none" in the lists */
+		if (end <= first)
+			continue;
+		ranges[nr_ranges++] = (struct bump_range){ .first = first, .n = end - first };
+		min_mfn = MIN(min_mfn, first);
+		max_mfn = MAX(max_mfn, end);
+	}
+	BUG_ON(max_mfn > MFN_MASK);
+	rc = place_table(min_mfn);
+	if (rc)
+		return rc;
+	for (unsigned i = 0; i < nr_ranges; i++) {
+		ranges[i].start = start;
+		start += padded(&ranges[i]);
+		total += ranges[i].n;
+	}
+	atomic_store(&bump, 0);
+	atomic_store(&depot, 0);
+	atomic_store(&uncounted, 0);
+	return 0;
+}
+
+void frame_record_init(mfn_t m)
+{
+	atomic_store_explicit(&page_of(m)->state, PG_STATE(PG_FREE, PG_NO_OWNER, 0),
+			      memory_order_relaxed);
+}
+
+bool frames_bump(uint64_t *next, uint64_t *end)
+{
+	for (;;) {
+		uint64_t at;
+
+		if (atomic_load_explicit(&bump, memory_order_relaxed) >=
+		    ranges[nr_ranges - 1].start + padded(&ranges[nr_ranges - 1]))
+			return false;
+		at = atomic_fetch_add_explicit(&bump, RUN, memory_order_relaxed);
+		for (unsigned i = 0; i < nr_ranges; i++) {
+			struct bump_range *r = &ranges[i];
+
+			if (at < r->start || at >= r->start + padded(r))
+				continue;
+			*next = r->first + (at - r->start);
+			*end = MIN(*next + RUN, r->first + r->n);
+			if (*next < *end)
+				return true;
+		}
+	}
+}
+
+/* Release: who pops the magazine sees its links. PAIRS: depot */
+void depot_push(const struct magazine *m)
+{
+	struct page_info *pi = page_of(MFN(m->head));
+	uint64_t old = atomic_load_explicit(&depot, memory_order_relaxed);
+
+	pi->free.mag_n = m->n;
+	do {
+		atomic_store_explicit(&pi->mag_next, old & MFN_MASK, memory_order_relaxed);
+	} while (!atomic_compare_exchange_weak_explicit(
+		&depot, &old, ((old >> MFN_BITS) + 1) << MFN_BITS | m->head, memory_order_release,
+		memory_order_relaxed));
+}
+
+/* Acquire. mag_next may be that of a magazine popped meanwhile: then the tag differs. PAIRS: depot */
+bool depot_pop(struct magazine *m)
+{
+	uint64_t old = atomic_load_explicit(&depot, memory_order_acquire);
+	struct page_info *pi;
+	uint64_t next;
+
+	do {
+		if (!(old & MFN_MASK))
+			return false;
+		pi = page_of(MFN(old & MFN_MASK));
+		next = atomic_load_explicit(&pi->mag_next, memory_order_relaxed);
+	} while (!atomic_compare_exchange_weak_explicit(
+		&depot, &old, ((old >> MFN_BITS) + 1) << MFN_BITS | (next & MFN_MASK),
+		memory_order_acquire, memory_order_acquire));
+	m->head = old & MFN_MASK;
+	m->n = pi->free.mag_n;
+	return true;
+}
+
+/* Threads without a pCPU, and the boot CPU before it has one: a cache for one frame. */
+static mfn_t get_uncounted(void)
+{
+	struct page_cache c = { 0 };
+	mfn_t f = page_cache_get(&c);
+
+	if (mfn_valid_value(f))
+		atomic_fetch_add_explicit(&uncounted, 1, memory_order_relaxed);
+	page_cache_drain(&c);
+	return f;
+}
+
+static void put_uncounted(mfn_t f)
+{
+	struct page_cache c = { 0 };
+
+	page_cache_put(&c, f);
+	page_cache_drain(&c);
+	atomic_fetch_sub_explicit(&uncounted, 1, memory_order_relaxed);
+}
+
+void page_set_type(struct page_info *pi, enum page_type from, enum page_type to, uint16_t owner)
+{
+	uint64_t old = atomic_load_explicit(&pi->state, memory_order_relaxed);
+	uint64_t new;
+
+	do {
+		BUG_ON((old & 0xff) != from);
+		new = PG_STATE(to, owner, (old >> 24) + (to == PG_FREE));
+	} while (!atomic_compare_exchange_weak_explicit(&pi->state, &old, new, memory_order_acq_rel,
+							memory_order_relaxed));
+}
+
+mfn_t page_alloc(unsigned flags)
+{
+	struct pcpu *p = this_pcpu();
+	mfn_t f = likely(p) ? page_cache_get(&p->pages) : get_uncounted();
+
+	if (unlikely(!mfn_valid_value(f))) {
+		/* Not for this caller, but the next will find what waited for a flush. */
+		if (p) {
+			tlb_retire_drain();
+			tlb_drain_all();
+		}
+		return f;
+	}
+	page_set_type(page_of(f), PG_FREE, PG_HYP, PG_NO_OWNER);
+	if (flags & PAGE_ALLOC_ZERO)
+		memset(arch_mfn_to_virt(f), 0, PAGE_SIZE);
+	return f;
+}
+
+void page_free(mfn_t f)
+{
+	struct page_info *pi = page_of(f);
+	struct pcpu *p = this_pcpu();
+	enum page_type t = page_type(pi);
+
+	BUG_ON(t == PG_FREE);
+	page_set_type(pi, t, PG_FREE, PG_NO_OWNER);
+	if (likely(p))
+		page_cache_put(&p->pages, f);
+	else
+		put_uncounted(f);
+}
+
+mfn_t frames_alloc_contig(uint64_t n)
+{
+	uint64_t old = atomic_load(&bump), new, at = 0;
+	struct bump_range *r = NULL;
+
+	do {
+		unsigned i;
+
+		for (i = 0; i < nr_ranges; i++) {
+			r = &ranges[i];
+			at = MAX(old, r->start);
+			if (at - r->start + n <= r->n)
+				break;
+		}
+		if (i == nr_ranges)
+			return INVALID_MFN;
+		new = at + ROUND_UP(n, (uint64_t)RUN);
+	} while (!atomic_compare_exchange_weak(&bump, &old, new));
+
+	atomic_fetch_add(&uncounted, (int64_t)n);
+	/* Frames passed over, before and behind, go to the depot in magazines. */
+	struct page_cache c = { 0 };
+	uint64_t taken = r->first + (at - r->start);
+
+	for (unsigned i = 0; i < nr_ranges; i++) {
+		struct bump_range *s = &ranges[i];
+
+		for (uint64_t x = MAX(old, s->start); x < new && x < s->start + s->n; x++) {
+			uint64_t f = s->first + (x - s->start);
+
+			frame_record_init(MFN(f));
+			if (f >= taken && f < taken + n)
+				page_set_type(page_of(MFN(f)), PG_FREE, PG_HYP, PG_NO_OWNER);
+			else
+				page_cache_put(&c, MFN(f));
+		}
+	}
+	page_cache_drain(&c);
+	return MFN(taken);
+}
+
+uint64_t frames_total(void)
+{
+	return total;
+}
+
+uint64_t frames_max_mfn(void)
+{
+	return max_mfn;
+}
+
+uint64_t frames_free_count(void)
+{
+	int64_t used = atomic_load(&uncounted);
+
+	for (unsigned i = 0; i < nr_pcpus(); i++) {
+		struct pcpu *p = pcpu_get(i);
+
+		if (p)
+			used += (int64_t)(atomic_load(&p->pages.allocs) -
+					  atomic_load(&p->pages.frees));
+	}
+	return total - (uint64_t)used;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared by the memory hypercalls. */
+#ifndef MEMSVC_HC_COMMON_H
+#define MEMSVC_HC_COMMON_H
+
+#include "core/domain.h"
+#include "core/hypercall.h"
+#include "memsvc/pt.h"
+
+static inline struct mm *current_mm(void)
+{
+	return &current_vcpu()->domain->mm;
+}
+
+/** hc_pg_owner() - the FOREIGNDOM argument: 0 for one's own domain; -XEN_ESRCH when there is no
+ * such domain (or it is oneself by number, as in Xen), -XEN_EPERM for any other. */
+int hc_pg_owner(uint64_t foreigndom);
+
+/** hc_vcpu_cpus() - pCPUs on which the vCPUs of the guest's bitmap @gva are. 0 or -XEN_EFAULT. */
+int hc_vcpu_cpus(uint64_t gva, cpumask_t *cpus);
+
+/* A list operation in progress, in Xen's form: count, its top bit set when it was preempted before,
+ * and *pdone counting across continuations. */
+struct hc_list {
+	uint64_t list;	/* guest address of the next entry */
+	uint32_t left;	/* entries to do */
+	uint32_t done;	/* entries done before this call */
+	uint64_t pdone; /* guest address or 0 */
+	uint32_t i;	/* entries done in this call */
+};
+
+#define HC_PREEMPTED 0x80000000u
+
+/** hc_list_begin() - 0 or -XEN_EFAULT. */
+int hc_list_begin(struct hc_list *l, uint64_t list, uint64_t count, uint64_t pdone);
+/** hc_list_end() - store the count done; returns @rc or -XEN_EFAULT. */
+long hc_list_end(struct hc_list *l, long rc);
+/** hc_list_continue() - the same, and continue with the entry at index i. @size: of an entry. */
+long hc_list_continue(struct hc_list *l, size_t size);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* mmu_update and update_va_mapping; ABI: <xen/xen.h>. */
+#include "memsvc/hc_common.h"
+
+#define REQ_BATCH 8
+
+/* @ptr names an 8-byte word of one of the guest's pages: a live table, or plain memory. */
+static int update_word(struct mm_ctx *c, uint64_t ptr, uint64_t val, bool keep_ad)
+{
+	struct gfn_rec *rec = p2m_rec(c->mm, ptr >> PAGE_SHIFT);
+	unsigned i = (ptr & ~PAGE_MASK) / sizeof(uint64_t);
+	struct page_info *pi;
+	uint64_t word;
+
+	if (unlikely(!rec))
+		return -XEN_EINVAL;
+	pi = pt_of(rec);
+	if (likely(pi))
+		return pt_write(c, pi, i, val, keep_ad);
+	word = atomic_load_explicit(&rec->word, memory_order_acquire);
+	if (!(word & P2M_VALID) || word & P2M_RO)
+		return -XEN_EINVAL;
+	atomic_store_explicit(&((_Atomic uint64_t *)arch_mfn_to_virt(p2m_mfn(word)))[i], val,
+			      memory_order_relaxed);
+	return 0;
+}
+
+/* The shared table is the identity: saying so again is fine, changing it is not. */
+static int update_m2p(struct mm *mm, uint64_t ptr, uint64_t val)
+{
+	uint64_t name = ptr >> PAGE_SHIFT;
+
+	if (!mfn_valid_value(mm_gfn_to_mfn(mm, GFN(name))) || val != name)
+		return -XEN_EINVAL;
+	return 0;
+}
+
+static int update_one(struct mm_ctx *c, const struct mmu_update *r)
+{
+	uint64_t ptr = r->ptr & ~7ULL;
+
+	switch (r->ptr & 7) {
+	case MMU_NORMAL_PT_UPDATE:
+		return update_word(c, ptr, r->val, false);
+	case MMU_PT_UPDATE_PRESERVE_AD:
+		return update_word(c, ptr, r->val, true);
+	case MMU_PT_UPDATE_NO_TRANSLATE: /* nothing is auto-translated here */
+		return update_word(c, ptr, r->val, false);
+	case MMU_MACHPHYS_UPDATE:
+		return update_m2p(c->mm, ptr, r->val);
+	default:
+		return -XEN_ENOSYS;
+	}
+}
+
+long do_mmu_update(uint64_t reqs, uint64_t count, uint64_t pdone, uint64_t foreigndom)
+{
+	struct mm_ctx c = ctx_begin(current_mm());
+	struct mmu_update buf[REQ_BATCH];
+	struct hc_list l;
+	long rc;
+
+	if ((uint32_t)foreigndom >> 16 && (uint32_t)(foreigndom >> 16) - 1 != DOMID_SELF)
+		return -XEN_EPERM; /* another domain's page tables */
+	rc = hc_pg_owner(foreigndom);
+	if (!rc)
+		rc = hc_list_begin(&l, reqs, count, pdone);
+	if (unlikely(rc))
+		return rc;
+	if (unlikely(mm_reap(c.mm)))
+		return hc_list_continue(&l, sizeof(buf[0]));
+	for (; l.i < l.left; l.i++) {
+		unsigned b = l.i % REQ_BATCH;
+
+		if (!b) {
+			if (l.i && preempt_pending()) {
+				rc = MM_PREEMPTED;
+				break;
+			}
+			if (copy_from_guest(buf, reqs + l.i * sizeof(buf[0]),
+					    MIN(l.left - l.i, (uint32_t)REQ_BATCH) *
+						    sizeof(buf[0]))) {
+				rc = -XEN_EFAULT;
+				break;
+			}
+		}
+		rc = update_one(&c, &buf[b]);
+		if (unlikely(rc))
+			break;
+		if (unlikely(c.reap)) {
+			ctx_end(&c);
+			c = ctx_begin(c.mm);
+			if (mm_reap(c.mm)) {
+				l.i++;
+				rc = MM_PREEMPTED;
+				break;
+			}
+		}
+	}
+	ctx_end(&c);
+	if (rc == MM_PREEMPTED)
+		return hc_list_continue(&l, sizeof(buf[0]));
+	return hc_list_end(&l, rc);
+}
+
+/* The flush that update_va_mapping's flags ask for. */
+static long flush(struct mm *mm, uint64_t va, uint64_t flags)
+{
+	uint64_t target = flags & ~UVMF_FLUSHTYPE_MASK;
+	cpumask_t cpus;
+
+	switch (flags & UVMF_FLUSHTYPE_MASK) {
+	case UVMF_NONE:
+		return 0;
+	case UVMF_TLB_FLUSH:
+	case UVMF_INVLPG:
+		break;
+	default:
+		return 0;
+	}
+	if (target == UVMF_LOCAL) {
+		if ((flags & UVMF_FLUSHTYPE_MASK) == UVMF_INVLPG)
+			arch_tlb_flush_one(va);
+		else
+			tlb_flush_local();
+		return 0;
+	}
+	if (target == UVMF_ALL) {
+		tlb_shootdown_mm(mm);
+		return 0;
+	}
+	if (hc_vcpu_cpus(target, &cpus))
+		return -XEN_EFAULT;
+	tlb_shootdown_mask(mm, &cpus);
+	return 0;
+}
+
+long do_update_va_mapping(uint64_t va, uint64_t val, uint64_t flags)
+{
+	struct mm_ctx c = ctx_begin(current_mm());
+	uint64_t rights = ~0ULL;
+	struct page_info *pi;
+	long rc = -XEN_EINVAL, frc;
+
+	pi = pt_walk(&c, arch_guest_root(), va, 1, &rights);
+	if (likely(pi))
+		rc = pt_write(&c, pi, pt_index(va, 1), val, false);
+	ctx_end(&c);
+	frc = flush(c.mm, va, flags);
+	return rc ? rc : frc;
+}
+
+long do_update_va_mapping_otherdomain(uint64_t va, uint64_t val, uint64_t flags, uint64_t domid)
+{
+	int rc = hc_pg_owner(domid);
+
+	return rc ? rc : do_update_va_mapping(va, val, flags);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* Creation and teardown of a domain's memory. */
+#include "memsvc/mm.h"
+
+#include "core/lib.h"
+#include "memsvc/pt.h"
+
+enum teardown_phase { TD_NAMES, TD_WAIT, TD_DONE };
+
+int mm_init(struct mm *mm, domid_t domid, uint64_t max_pages)
+{
+	if (!max_pages || max_pages > MM_MAX_NAMES - MM_SPECIAL_NAMES)
+		return -XEN_EINVAL;
+	memset(mm, 0, sizeof(*mm));
+	mm->domid = domid;
+	mm->max_pages = max_pages;
+	/* A block of its own, so that special names never are in a linear block of ordinary ones. */
+	atomic_init(&mm->special_next, ROUND_UP(max_pages, (uint64_t)BLOCK_NAMES));
+	mm->p2m_root = p2m_meta_page(mm, 0);
+	mm->linear_root = p2m_meta_page(mm, 0);
+	if (mm->p2m_root && mm->linear_root)
+		return 0;
+	while (!mm_teardown(mm, UINT64_MAX))
+		;
+	return -XEN_ENOMEM;
+}
+
+void mm_stats(const struct mm *mm, struct mm_stats *out)
+{
+	for (unsigned k = 0; k < MMK_KINDS; k++)
+		out->frames[k] = mm_sum(mm, (enum mm_kind)k);
+}
+
+static void meta_free(struct mm *mm, uint64_t va)
+{
+	page_free(arch_virt_to_mfn((void *)va));
+	mm_count(mm, MMK_META, -1);
+}
+
+static void table_drop(struct mm *mm, struct page_info *pi)
+{
+	/* Nothing runs on these tables: no entry or child needs care, but the TLB rules hold. */
+	tlb_retire(mm, pi);
+}
+
+/* Frame and hardware table of one name. */
+static void rec_drop(struct mm *mm, struct gfn_rec *rec)
+{
+	uint64_t pt = atomic_exchange(&rec->pt, 0);
+	uint64_t word = atomic_exchange(&rec->word, 0);
+
+	if (pt)
+		table_drop(mm, page_of(PT_HW(pt)));
+	if (!(word & P2M_VALID))
+		return;
+	mm_count(mm, word & P2M_SPECIAL ? MMK_SPECIAL : MMK_DATA, -1);
+	mm_count(mm, MMK_RETIRED, 1);
+	tlb_retire(mm, page_of(p2m_mfn(word)));
+}
+
+/* Tables that preempted operations had detached but not swept. */
+static void work_drop(struct mm *mm)
+{
+	for (unsigned i = 0; i < MAX_VCPUS; i++) {
+		uint64_t m = mm->work[i].reap;
+
+		mm->work[i].reap = mm->work[i].wip = 0;
+		while (m) {
+			struct page_info *pi = page_of(MFN(m));
+
+			m = atomic_load_explicit(&pi->next, memory_order_relaxed);
+			table_drop(mm, pi);
+		}
+	}
+}
+
+/* Drop what is behind the names from the cursor on; whole leaves that are missing are skipped. */
+static bool drop_names(struct mm *mm, uint64_t budget)
+{
+	uint64_t g = mm->teardown.cursor;
+
+	while (g < MM_MAX_NAMES && budget) {
+		_Atomic uint64_t *mid = (_Atomic uint64_t *)atomic_load(&mm->p2m_root[g >> 15]);
+		struct gfn_rec *leaf;
+
+		if (!mid) {
+			g = (g | 0x7fff) + 1;
+			continue;
+		}
+		leaf = (struct gfn_rec *)atomic_load(&mid[g >> 6 & 511]);
+		if (!leaf) {
+			g = (g | (RECS_PER_LEAF - 1)) + 1;
+			continue;
+		}
+		rec_drop(mm, &leaf[g & (RECS_PER_LEAF - 1)]);
+		g++;
+		budget--;
+	}
+	mm->teardown.cursor = g;
+	return g >= MM_MAX_NAMES;
+}
+
+/* Retired frames still point to their records: free these only when all are gone. */
+static void nodes_free(struct mm *mm)
+{
+	uint64_t m = atomic_load(&mm->ovf_pages);
+
+	while (m) {
+		uint64_t next = atomic_load_explicit(&page_of(MFN(m))->next, memory_order_relaxed);
+
+		meta_free(mm, (uint64_t)arch_mfn_to_virt(MFN(m)));
+		m = next;
+	}
+	for (unsigned i = 0; i < 512 && mm->p2m_root; i++) {
+		_Atomic uint64_t *mid = (_Atomic uint64_t *)atomic_load(&mm->p2m_root[i]);
+
+		for (unsigned j = 0; mid && j < 512; j++)
+			if (atomic_load(&mid[j]))
+				meta_free(mm, atomic_load(&mid[j]));
+		if (mid)
+			meta_free(mm, (uint64_t)mid);
+	}
+	for (unsigned i = 0; i < 512 && mm->linear_root; i++)
+		if (atomic_load(&mm->linear_root[i]))
+			meta_free(mm, atomic_load(&mm->linear_root[i]));
+	if (mm->p2m_root)
+		meta_free(mm, (uint64_t)mm->p2m_root);
+	if (mm->linear_root)
+		meta_free(mm, (uint64_t)mm->linear_root);
+	mm->p2m_root = mm->linear_root = NULL;
+}
+
+bool mm_teardown(struct mm *mm, uint64_t budget)
+{
+	switch (mm->teardown.phase) {
+	case TD_NAMES:
+		if (mm->p2m_root && !drop_names(mm, budget))
+			return false;
+		work_drop(mm);
+		mm->teardown.phase = TD_WAIT;
+		/* fall through */
+	case TD_WAIT:
+		if (mm_sum(mm, MMK_RETIRED) || mm_sum(mm, MMK_HWTABLE) ||
+		    atomic_load(&mm->ovf_rcu)) { /* PAIRS: ovf_rcu */
+			/* This pCPU's share now, the others' when they next look. */
+			tlb_retire_drain();
+			tlb_drain_all();
+			return false;
+		}
+		nodes_free(mm);
+		mm->teardown.phase = TD_DONE;
+		/* fall through */
+	default:
+		for (unsigned k = 0; k < MMK_KINDS; k++)
+			BUG_ON(mm_sum(mm, (enum mm_kind)k));
+		return true;
+	}
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * P2M: what is behind each name. One cache line per name holds all that mapping it touches, so
+ * operations on different names write different lines.
+ *
+ * Records are found through a 3-level radix (9 + 9 bits, then 64 records per frame), built at first
+ * need (install by CAS, release; lookups acquire: PAIRS: p2m_node) and freed only by the mm's
+ * teardown.
+ *
+ * word: the frame behind the name. Linearization of every change: its CAS. The generation makes
+ * each value unique for the time an operation can be under way.
+ * pt: 0, or the live hardware table of the guest table that this name is. Linearization of
+ * promote, detach, get and put: the CAS of this word. A hardware table is detached for good when
+ * refs reaches 0; a new one gets another frame.
+ *
+ * Mapping a name against changing its word or pt (convergence, used all over memsvc/pt.c):
+ *   mapper:  publish the rmap slot; read word, pt; xchg the leaf (full fence); read them again
+ *   changer: CAS word or pt (full fence); walk the rmap, rewrite the leaves
+ * If the mapper's second read misses the change, its slot and leaf precede the change and the
+ * changer's walk sees them; else the mapper retries. PAIRS: p2m_change
+ */
+#ifndef MEMSVC_P2M_H
+#define MEMSVC_P2M_H
+
+#include "memsvc/mm.h"
+#include "memsvc/pte.h"
+
+#define RMAP_INLINE 5
+
+struct gfn_rec {
+	_Atomic uint64_t word; /* flags 0-7, mfn 8-43, generation 44-63 */
+	_Atomic uint64_t pt;   /* level 0-2, pinned 3, refs 8-27, hardware table's mfn 28-63 */
+	_Atomic uint64_t slot[RMAP_INLINE];
+	_Atomic(struct rmap_chunk *) ovf;
+} CACHE_ALIGNED;
+_Static_assert(sizeof(struct gfn_rec) == CACHE_LINE, "one line per name");
+
+#define P2M_VALID 0x1u
+#define P2M_RO 0x2u	 /* no writable mapping */
+#define P2M_PINNED 0x4u	 /* keeps its frame until teardown */
+#define P2M_SPECIAL 0x8u /* a special name: not the guest's to give up or to use as a table */
+#define P2M_GEN_SHIFT 44
+
+static inline mfn_t p2m_mfn(uint64_t word)
+{
+	return MFN(word >> 8 & ((1ULL << 36) - 1));
+}
+
+static inline uint64_t p2m_word(uint64_t old, mfn_t m, unsigned flags)
+{
+	return ((old >> P2M_GEN_SHIFT) + 1) << P2M_GEN_SHIFT | m.v << 8 | flags;
+}
+
+#define PT_LEVEL(pt) ((unsigned)((pt) & 7))
+#define PT_PINNED 0x8ULL
+#define PT_REF 0x100ULL
+#define PT_REFS(pt) ((pt) >> 8 & 0xfffff)
+#define PT_REFS_MAX 0xfffffULL
+#define PT_HW(pt) MFN((pt) >> 28)
+
+#define RECS_PER_LEAF 64
+#define BLOCK_NAMES 512 /* names one hardware L1 can map linearly */
+
+/** p2m_rec() - the record of a name; NULL when it never had a frame. */
+static inline struct gfn_rec *p2m_rec(struct mm *mm, uint64_t gfn)
+{
+	_Atomic uint64_t *mid;
+	struct gfn_rec *leaf;
+
+	if (unlikely(gfn >= MM_MAX_NAMES))
+		return NULL;
+	mid = (_Atomic uint64_t *)atomic_load_explicit(&mm->p2m_root[gfn >> 15],
+						       memory_order_acquire);
+	if (unlikely(!mid))
+		return NULL;
+	leaf = (struct gfn_rec *)atomic_load_explicit(&mid[gfn >> 6 & 511], memory_order_acquire);
+	return likely(leaf) ? &leaf[gfn & (RECS_PER_LEAF - 1)] : NULL;
+}
+
+/** p2m_linear() - the word that holds the linear hardware L1 (its mfn) of @gfn's block, or NULL. */
+static inline _Atomic uint64_t *p2m_linear(struct mm *mm, uint64_t gfn)
+{
+	_Atomic uint64_t *page = (_Atomic uint64_t *)atomic_load_explicit(
+		&mm->linear_root[gfn >> 18], memory_order_acquire);
+
+	return likely(page) ? &page[gfn >> 9 & 511] : NULL;
+}
+
+/** p2m_rec_gfn() - the name a record belongs to. */
+static inline uint64_t p2m_rec_gfn(const struct gfn_rec *rec)
+{
+	const struct page_info *leaf = page_of(arch_virt_to_mfn(rec));
+
+	return leaf->meta.base + ((uint64_t)rec >> 6 & (RECS_PER_LEAF - 1));
+}
+
+/** p2m_rec_make() - p2m_rec(), building what is missing. NULL: no memory or no such name. */
+struct gfn_rec *p2m_rec_make(struct mm *mm, uint64_t gfn);
+
+/** p2m_meta_page() - a zeroed PG_META frame charged to @mm; NULL when out of memory. */
+void *p2m_meta_page(struct mm *mm, uint64_t base);
+
+/** mm_count() - change a frame counter of the mm. */
+void mm_count(struct mm *mm, enum mm_kind kind, int64_t n);
+
+/** mm_sum() - a frame counter's value. */
+int64_t mm_sum(const struct mm *mm, enum mm_kind kind);
+
+#endif

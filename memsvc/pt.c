@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/* Life of hardware tables: made, filled, detached, swept; see pt.h. */
+#include "memsvc/pt.h"
+
+#include "core/domain.h"
+
+static struct page_info *table_new(struct mm_ctx *c, struct gfn_rec *rec, mfn_t guest,
+				   unsigned level)
+{
+	mfn_t m = page_alloc(PAGE_ALLOC_ZERO);
+	struct page_info *pi;
+
+	if (!mfn_valid_value(m))
+		return NULL;
+	pi = page_of(m);
+	page_set_type(pi, PG_HYP, PG_HWTABLE, c->mm->domid);
+	pi->hw.mm = c->mm;
+	pi->hw.rec = rec;
+	pi->hw.gpt = arch_mfn_to_virt(guest);
+	atomic_store_explicit(&pi->hw.lin_base, LIN_NONE, memory_order_relaxed);
+	atomic_store_explicit(&pi->hw.filled, 0, memory_order_relaxed);
+	pi->hw.level = (uint8_t)level;
+	if (level == 4)
+		for (unsigned i = 0; i < HYP_SLOTS; i++)
+			atomic_store_explicit(&hw_entries(pi)[HYP_SLOT_FIRST + i], arch_hyp_l4[i],
+					      memory_order_relaxed);
+	mm_count(c->mm, MMK_HWTABLE, 1);
+	return pi;
+}
+
+static void table_discard(struct mm_ctx *c, struct page_info *pi)
+{
+	page_free(mfn_of(pi));
+	mm_count(c->mm, MMK_HWTABLE, -1);
+}
+
+int table_get(struct mm_ctx *c, uint64_t gfn, unsigned level, struct page_info **out)
+{
+	struct gfn_rec *rec = p2m_rec(c->mm, gfn);
+	struct page_info *pi;
+	uint64_t pt, word;
+	mfn_t m;
+
+	if (unlikely(!rec))
+		return -XEN_EINVAL;
+	pt = atomic_load_explicit(&rec->pt, memory_order_acquire);
+again:
+	while (pt) {
+		if (PT_LEVEL(pt) != level || PT_REFS(pt) == PT_REFS_MAX)
+			return -XEN_EINVAL;
+		if (atomic_compare_exchange_weak(&rec->pt, &pt, pt + PT_REF)) {
+			*out = page_of(PT_HW(pt));
+			return 0;
+		}
+	}
+	word = atomic_load(&rec->word);
+	if (!(word & P2M_VALID) || word & (P2M_RO | P2M_SPECIAL))
+		return -XEN_EINVAL;
+	m = p2m_mfn(word);
+	pi = table_new(c, rec, m, level);
+	if (!pi)
+		return -XEN_ENOMEM;
+	/* Release the table's record. PAIRS: p2m_change */
+	if (!atomic_compare_exchange_strong(&rec->pt, &pt,
+					    mfn_of(pi).v << 28 | PT_REF | level)) {
+		table_discard(c, pi);
+		goto again;
+	}
+	/* The frame may have left the name, or writable mappings come, until here but not later. */
+	if (unlikely(atomic_load(&rec->word) != word ||
+		     rmap_any_writable(c->mm, rec, gfn, m))) {
+		table_put(c, pi);
+		return -XEN_EINVAL;
+	}
+	*out = pi;
+	return 0;
+}
+
+void table_put(struct mm_ctx *c, struct page_info *pi)
+{
+	struct gfn_rec *rec = pi->hw.rec;
+	uint64_t pt = atomic_load_explicit(&rec->pt, memory_order_relaxed), left;
+
+	/* Holding a reference, the word is this table's. Detaching has no condition to re-check:
+	 * at one reference, ours, no one can look it up but through this word. PAIRS: pt_detach */
+	do {
+		BUG_ON(PT_HW(pt).v != mfn_of(pi).v || !PT_REFS(pt));
+		left = pt - PT_REF;
+		if (!PT_REFS(left))
+			left = 0;
+	} while (!atomic_compare_exchange_weak(&rec->pt, &pt, left));
+	if (left)
+		return;
+	atomic_store_explicit(&pi->next, c->reap, memory_order_relaxed);
+	c->reap = mfn_of(pi).v;
+}
+
+static void sweep_l1(struct page_info *pi)
+{
+	_Atomic uint64_t *e = hw_entries(pi);
+	uint64_t base = atomic_load(&pi->hw.lin_base);
+
+	for (unsigned i = 0; i < 512; i++) {
+		uint64_t old = atomic_load_explicit(&e[i], memory_order_relaxed);
+
+		if (!old)
+			continue;
+		old = atomic_exchange(&e[i], 0);
+		rmap_retract(old, rmap_loc(mfn_of(pi), i));
+	}
+	if (base < MM_MAX_NAMES) {
+		uint64_t self = mfn_of(pi).v;
+
+		atomic_compare_exchange_strong(p2m_linear(pi->hw.mm, base), &self, 0);
+	}
+}
+
+static void sweep_upper(struct mm_ctx *c, struct page_info *pi)
+{
+	_Atomic uint64_t *e = hw_entries(pi);
+
+	for (unsigned i = 0; i < 512; i++) {
+		uint64_t old;
+
+		if (pi->hw.level == 4 && i - HYP_SLOT_FIRST < HYP_SLOTS)
+			continue;
+		if (!atomic_load_explicit(&e[i], memory_order_relaxed))
+			continue;
+		old = atomic_exchange(&e[i], 0);
+		if (old & PTE_P)
+			table_put(c, page_of(MFN(pte_frame(old))));
+	}
+}
+
+void table_sweep(struct mm_ctx *c, struct page_info *pi)
+{
+	/* After the detach: entries written later are undone by their writers. PAIRS: pt_detach */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (pi->hw.level == 1)
+		sweep_l1(pi);
+	else
+		sweep_upper(c, pi);
+	tlb_retire(c->mm, pi);
+}
+
+/* Eight entries at a time: most tables are mostly empty. */
+static int fill_l1(struct mm_ctx *c, struct page_info *pi)
+{
+	_Atomic uint64_t *g = pi->hw.gpt;
+
+	for (unsigned i = 0; i < 512; i += 8) {
+		uint64_t any = 0;
+
+		for (unsigned j = i; j < i + 8; j++)
+			any |= atomic_load_explicit(&g[j], memory_order_relaxed);
+		if (!any)
+			continue;
+		for (unsigned j = i; j < i + 8; j++) {
+			uint64_t v = atomic_load_explicit(&g[j], memory_order_relaxed);
+			int rc;
+
+			if (!(v & PTE_P))
+				continue;
+			rc = leaf_check(c->mm, v);
+			if (!rc)
+				rc = sync_leaf(c, pi, j);
+			if (unlikely(rc))
+				return rc;
+		}
+	}
+	return 0;
+}
+
+static int fill_upper(struct mm_ctx *c, struct page_info *pi)
+{
+	unsigned i = atomic_load_explicit(&pi->hw.filled, memory_order_relaxed);
+
+	for (; i < 512; i++) {
+		struct page_info *child;
+		uint64_t hw;
+		int rc;
+
+		if (!(atomic_load_explicit(&pi->hw.gpt[i], memory_order_relaxed) & PTE_P))
+			continue;
+		if (pi->hw.level == 4 && i - HYP_SLOT_FIRST < HYP_SLOTS)
+			continue;
+		rc = sync_table_entry(c, pi, i);
+		if (rc)
+			return rc;
+		hw = atomic_load(&hw_entries(pi)[i]);
+		if (!(hw & PTE_P))
+			continue;
+		/* Still readable if another vCPU drops it now: RCU. */
+		child = page_of(MFN(pte_frame(hw)));
+		rc = table_fill(c, child);
+		if (rc == -XEN_EAGAIN) {
+			i--; /* the entry was changed meanwhile and the child let go */
+			continue;
+		}
+		if (rc < 0)
+			return rc;
+		if (rc == MM_PREEMPTED ||
+		    (child->hw.level > 1 && i < 511 && preempt_pending())) {
+			atomic_store_explicit(&pi->hw.filled, rc ? i : i + 1, memory_order_relaxed);
+			return MM_PREEMPTED;
+		}
+	}
+	return 0;
+}
+
+int table_fill(struct mm_ctx *c, struct page_info *pi)
+{
+	int rc;
+
+	if (atomic_load_explicit(&pi->hw.filled, memory_order_relaxed) == 512)
+		return 0;
+	rc = pi->hw.level == 1 ? fill_l1(c, pi) : fill_upper(c, pi);
+	if (!rc)
+		atomic_store_explicit(&pi->hw.filled, 512, memory_order_relaxed);
+	return rc;
+}
+
+struct mm_work *ctx_work(struct mm *mm)
+{
+	struct pcpu *p = this_pcpu();
+	struct vcpu *v = p ? p->current : NULL;
+
+	return &mm->work[v && &v->domain->mm == mm ? v->id : 0];
+}
+
+void ctx_end_slow(struct mm_ctx *c)
+{
+	if (c->flush)
+		tlb_shootdown_mm(c->mm);
+	while (c->reap) {
+		struct page_info *pi = page_of(MFN(c->reap));
+		struct mm_work *w = ctx_work(c->mm);
+
+		c->reap = atomic_load_explicit(&pi->next, memory_order_relaxed);
+		atomic_store_explicit(&pi->next, w->reap, memory_order_relaxed);
+		w->reap = mfn_of(pi).v;
+	}
+}
+
+int mm_reap(struct mm *mm)
+{
+	struct mm_work *w = ctx_work(mm);
+	struct mm_ctx c = ctx_begin(mm);
+	int rc = 0;
+
+	if (likely(!w->reap))
+		return 0;
+	c.reap = w->reap;
+	w->reap = 0;
+	while (c.reap) {
+		struct page_info *pi = page_of(MFN(c.reap));
+
+		c.reap = atomic_load_explicit(&pi->next, memory_order_relaxed);
+		table_sweep(&c, pi);
+		if (c.reap && preempt_pending()) {
+			rc = MM_PREEMPTED;
+			break;
+		}
+	}
+	ctx_end(&c);
+	return rc;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Hardware tables: their life, and keeping each entry equal to translate(guest entry, P2M).
+ *
+ * One hardware table of the same level for each guest table, found through the pt word of the
+ * guest table's name; refs = pin + parents' hardware entries + base pointers. Data pages have no
+ * counts. At 0 the table is detached (the pt word becomes 0, for ever for this frame), then
+ * swept: children lose a reference, leaves leave the rmap; then it is retired.
+ *
+ * Convergence of one entry, any number of vCPUs at once:
+ *   writer: exchange the guest entry (full fence); sync
+ *   sync:   read the guest entry; translate; exchange the hardware entry (full fence);
+ *           read the guest entry again; if it changed, once more          (PAIRS: pt_sync)
+ * The hardware entry's exchanges are totally ordered. The writer whose exchange comes last reads a
+ * guest entry at least as new as all before it, so at rest the hardware entry is the translation of
+ * the newest one. Whoever exchanges a value out retracts its rmap slot or child reference: once.
+ * A table detached meanwhile is noticed by the same second look (live()), or the sweep, which
+ * exchanges every entry after the detach, finds the entry.              (PAIRS: pt_detach)
+ * A sync that installed a leaf of a frame whose word had changed asks for a flush before it leaves
+ * its RCU section: the changer's own flush may have been earlier.
+ *
+ * A hardware entry may always be less than what the guest's entry permits (absent or read-only):
+ * mm_fault() repairs it. So a table may be linked before it is filled, and a read-only mapping of
+ * what no longer is a page table needs no search.
+ */
+#ifndef MEMSVC_PT_H
+#define MEMSVC_PT_H
+
+#include "core/lib.h"
+#include "core/xen_errno.h"
+#include "memsvc/p2m.h"
+#include "memsvc/rmap.h"
+#include "percpu/pcpu.h"
+
+/* hw.lin_base when it is not the first name of a block: no name + index is ever equal to these. */
+#define LIN_NONE (1ULL << 62)
+#define LIN_CLAIMED (1ULL << 63)
+
+/* One operation of one vCPU; lives on the stack. */
+struct mm_ctx {
+	struct mm *mm;
+	uint64_t reap; /* mfn list of detached tables to sweep, 0: none */
+	bool flush;    /* a stale leaf was visible: flush the mm before leaving */
+};
+
+static inline struct mm_ctx ctx_begin(struct mm *mm)
+{
+	return (struct mm_ctx){ .mm = mm };
+}
+
+/** ctx_work() - where the current vCPU's preempted work is kept. */
+struct mm_work *ctx_work(struct mm *mm);
+
+/** ctx_end() - flush if needed; keep unswept tables for mm_reap(). */
+void ctx_end_slow(struct mm_ctx *c);
+static inline void ctx_end(struct mm_ctx *c)
+{
+	if (unlikely(c->flush || c->reap))
+		ctx_end_slow(c);
+}
+
+static inline _Atomic uint64_t *hw_entries(const struct page_info *pi)
+{
+	return arch_mfn_to_virt(mfn_of(pi));
+}
+
+/** pt_live() - whether @pi still is the hardware table of its guest table. */
+static inline bool pt_live(const struct page_info *pi)
+{
+	return PT_HW(atomic_load_explicit(&pi->hw.rec->pt, memory_order_acquire)).v ==
+	       mfn_of(pi).v;
+}
+
+/** pt_of() - the live hardware table of a guest table's name, or NULL. */
+static inline struct page_info *pt_of(const struct gfn_rec *rec)
+{
+	uint64_t pt = atomic_load_explicit(&rec->pt, memory_order_acquire);
+
+	return pt ? page_of(PT_HW(pt)) : NULL;
+}
+
+/**
+ * table_get() - a reference to the hardware table of name @gfn, made (empty) if there is none.
+ * 0, -XEN_EINVAL (no frame, other level, mapped writable), -XEN_ENOMEM.
+ */
+int table_get(struct mm_ctx *c, uint64_t gfn, unsigned level, struct page_info **out);
+
+/** table_put() - drop one; a table without references goes to c->reap. */
+void table_put(struct mm_ctx *c, struct page_info *pi);
+
+/** table_fill() - bring all entries in step, children included. 0, MM_PREEMPTED, or the errno of
+ * the first bad entry. */
+int table_fill(struct mm_ctx *c, struct page_info *pi);
+
+/** table_get_filled() - table_get() and table_fill(). When preempted, what was done is kept until
+ * the vCPU's next call of this. */
+int table_get_filled(struct mm_ctx *c, uint64_t gfn, unsigned level, struct page_info **pi);
+
+/** table_sweep() - empty a detached table and retire it. */
+void table_sweep(struct mm_ctx *c, struct page_info *pi);
+
+/** sync_leaf() - bring entry @i of an L1 in step with the guest's; returns 0, -XEN_EINVAL when the
+ * guest's names no frame, -XEN_ENOMEM, -XEN_EAGAIN when the table is no longer live. */
+int sync_leaf(struct mm_ctx *c, struct page_info *pi, unsigned i);
+
+/** sync_table_entry() - the same for levels 2 to 4; a new child is empty, mm_fault() or
+ * table_fill() fills it. */
+int sync_table_entry(struct mm_ctx *c, struct page_info *pi, unsigned i);
+
+static inline int sync_entry(struct mm_ctx *c, struct page_info *pi, unsigned i)
+{
+	return pi->hw.level == 1 ? sync_leaf(c, pi, i) : sync_table_entry(c, pi, i);
+}
+
+/** leaf_check() - whether a guest may enter leaf @g: 0, -XEN_EINVAL, -XEN_EBUSY (a live page table
+ * writable). */
+static inline int leaf_check(struct mm *mm, uint64_t g)
+{
+	struct gfn_rec *rec;
+	uint64_t word;
+
+	if (!(g & PTE_P))
+		return 0;
+	rec = p2m_rec(mm, pte_frame(g));
+	if (unlikely(!rec))
+		return -XEN_EINVAL;
+	word = atomic_load_explicit(&rec->word, memory_order_acquire);
+	if (unlikely(!(word & P2M_VALID)))
+		return -XEN_EINVAL;
+	if (unlikely(g & PTE_RW && atomic_load_explicit(&rec->pt, memory_order_relaxed)))
+		return -XEN_EBUSY;
+	return 0;
+}
+
+/**
+ * pt_write() - write @val to entry @i of the guest table behind @pi, checked, and sync.
+ * @keep_ad: keep the A and D bits the entry has. 0, MM_PREEMPTED (nothing written), or an errno.
+ */
+int pt_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val, bool keep_ad);
+
+/** pt_cmpxchg() - the same when the entry is @old; *@seen is what it was. */
+int pt_cmpxchg(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t old, uint64_t val,
+	       uint64_t *seen);
+
+/** pt_walk() - hardware table of @level (1..3) on the way to @va under @root; missing entries are
+ * synced on the way. NULL when the guest's tables end before. *@rights: in, all ones; loses RW and
+ * NX (here: may execute) where a guest entry on the way denies it. */
+struct page_info *pt_walk(struct mm_ctx *c, mfn_t root, uint64_t va, unsigned level,
+			  uint64_t *rights);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* Keeping one hardware entry equal to the translation of the guest's; see pt.h. */
+#include "memsvc/pt.h"
+
+/* The second look: whether what was read first is no longer so. SYNC_POINT() marks where another
+ * vCPU may come between. Both are names so that tests can widen the window and show that each look
+ * is needed. */
+#ifndef SYNC_CHANGED
+#define SYNC_CHANGED(what, then, now) unlikely((then) != (now))
+#define SYNC_POINT()
+#endif
+
+/* Whether entry @i of @pi maps @gfn linearly; registers the table when it can be. */
+static inline bool is_linear(struct mm *mm, struct page_info *pi, unsigned i, uint64_t gfn)
+{
+	uint64_t base = atomic_load_explicit(&pi->hw.lin_base, memory_order_acquire);
+	_Atomic uint64_t *lin;
+	uint64_t none = 0;
+
+	if (likely(base + i == gfn))
+		return true;
+	if ((gfn & (BLOCK_NAMES - 1)) != i || base != LIN_NONE)
+		return false;
+	lin = p2m_linear(mm, gfn);
+	if (!lin || atomic_load_explicit(lin, memory_order_relaxed))
+		return false;
+	/* Claim the table for this block first, then the block for the table. */
+	if (!atomic_compare_exchange_strong(&pi->hw.lin_base, &base, LIN_CLAIMED))
+		return false;
+	if (!atomic_compare_exchange_strong(lin, &none, mfn_of(pi).v)) {
+		atomic_store(&pi->hw.lin_base, LIN_NONE);
+		return false;
+	}
+	/* The word is set before any entry relies on it. PAIRS: p2m_change */
+	atomic_store(&pi->hw.lin_base, gfn - i);
+	return true;
+}
+
+/* The hardware leaf for guest leaf @g (P and A set) behind which @word and @pt are now. */
+static inline uint64_t translate(uint64_t g, uint64_t word, uint64_t pt)
+{
+	uint64_t hw = p2m_mfn(word).v << PAGE_SHIFT | PTE_P | PTE_US | PTE_A | (g & PTE_NX);
+
+	if ((g & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D) && !pt && !(word & P2M_RO))
+		hw |= PTE_RW | PTE_D;
+	return hw;
+}
+
+int sync_leaf(struct mm_ctx *c, struct page_info *pi, unsigned i)
+{
+	_Atomic uint64_t *hwp = &hw_entries(pi)[i];
+	_Atomic uint64_t *gp = &pi->hw.gpt[i];
+	uint64_t loc = rmap_loc(mfn_of(pi), i);
+
+	for (;;) {
+		uint64_t g = atomic_load_explicit(gp, memory_order_acquire);
+		uint64_t old = atomic_load_explicit(hwp, memory_order_relaxed);
+		uint64_t new = 0, word = 0;
+		struct gfn_rec *rec = NULL;
+		int rc = 0;
+
+		if ((g & (PTE_P | PTE_A)) == (PTE_P | PTE_A)) {
+			rec = p2m_rec(c->mm, pte_frame(g));
+			word = rec ? atomic_load(&rec->word) : 0;
+			if (likely(word & P2M_VALID))
+				new = translate(g, word, atomic_load(&rec->pt));
+			else
+				rc = -XEN_EINVAL;
+		}
+		if (!((old ^ new) & (PTE_ADDR | PTE_P))) {
+			/* The same frame, or none: how it is recorded stays. */
+			new |= old & HW_SLOT;
+			if (old != new && !atomic_compare_exchange_strong(hwp, &old, new))
+				continue;
+		} else {
+			if (new && !is_linear(c->mm, pi, i, pte_frame(g))) {
+				if (likely(!rmap_add(c->mm, rec, loc))) {
+					new |= HW_SLOT;
+				} else {
+					new = 0;
+					rc = -XEN_ENOMEM;
+				}
+			}
+			SYNC_POINT();
+			old = atomic_exchange(hwp, new);
+			rmap_retract(old, loc);
+		}
+		SYNC_POINT();
+		/* PAIRS: p2m_change */
+		if (new) {
+			if (SYNC_CHANGED(word, word, atomic_load(&rec->word))) {
+				/* The frame may have been given up before the entry was there. */
+				c->flush = true;
+				continue;
+			}
+			if (new & PTE_RW && SYNC_CHANGED(pt, 0, atomic_load(&rec->pt)))
+				continue;
+		}
+		/* PAIRS: pt_sync */
+		if (SYNC_CHANGED(guest, g, atomic_load(gp)))
+			continue;
+		/* PAIRS: pt_detach */
+		if (SYNC_CHANGED(live, true, pt_live(pi))) {
+			old = atomic_exchange(hwp, 0);
+			rmap_retract(old, loc);
+			c->flush |= old != 0;
+			return -XEN_EAGAIN;
+		}
+		return rc;
+	}
+}
+
+int sync_table_entry(struct mm_ctx *c, struct page_info *pi, unsigned i)
+{
+	_Atomic uint64_t *hwp = &hw_entries(pi)[i];
+	_Atomic uint64_t *gp = &pi->hw.gpt[i];
+
+	if (pi->hw.level == 4 && i - HYP_SLOT_FIRST < HYP_SLOTS)
+		return 0;
+	for (;;) {
+		uint64_t g = atomic_load_explicit(gp, memory_order_acquire);
+		struct page_info *child = NULL;
+		uint64_t new = 0, old;
+		int rc = 0;
+
+		if (g & PTE_P) {
+			rc = g & TABLE_DISALLOW
+				     ? -XEN_EINVAL
+				     : table_get(c, pte_frame(g), pi->hw.level - 1, &child);
+			if (!rc)
+				new = mfn_of(child).v << PAGE_SHIFT | PTE_P | PTE_US | PTE_A |
+				      (g & (PTE_RW | PTE_NX));
+		}
+		SYNC_POINT();
+		old = atomic_exchange(hwp, new);
+		if (old & PTE_P)
+			table_put(c, page_of(MFN(pte_frame(old))));
+		SYNC_POINT();
+		/* PAIRS: pt_sync */
+		if (SYNC_CHANGED(guest, g, atomic_load(gp)))
+			continue;
+		/* PAIRS: pt_detach */
+		if (SYNC_CHANGED(live, true, pt_live(pi))) {
+			old = atomic_exchange(hwp, 0);
+			if (old & PTE_P)
+				table_put(c, page_of(MFN(pte_frame(old))));
+			return -XEN_EAGAIN;
+		}
+		return rc;
+	}
+}
