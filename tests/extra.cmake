@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: MIT
+# Sources outside the host library that a test also compiles, and its time limit.
+set(EXTRA_SRCS_test_x86_acpi core/x86/acpi.c)
+set(EXTRA_SRCS_test_x86_apic core/x86/apic.c core/x86/apic_xapic.c core/x86/apic_x2apic.c)
+set(EXTRA_SRCS_test_x86_cpuid core/x86/cpuid.c)
+set(EXTRA_SRCS_test_x86_decode core/x86/decode.c core/x86/insn_regs.c)
+set(EXTRA_SRCS_test_x86_misc core/x86/ksyms.c core/x86/rtc_decode.c core/x86/smp_delay.c
+    core/x86/tsc_math.c)
+set(EXTRA_SRCS_test_x86_ptstore core/x86/ptstore.c)
