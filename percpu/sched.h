@@ -120,6 +120,7 @@ struct sched_load {
 	_Atomic uint32_t weight; /* sum of the weights of runnable units, the running one included */
 	_Atomic uint32_t nr;	 /* their number */
 	_Atomic uint32_t inbound; /* weight on its way here: added by senders, taken off on arrival */
+	_Atomic uint64_t rotated_ns; /* when it last took its turn as one of the heavy ones */
 	_Atomic bool online;
 } CACHE_ALIGNED;
 
@@ -141,7 +142,9 @@ struct sched {
 	bool yielded;
 	struct timer slice;
 	struct timer balance;
-	uint64_t last_balance_ns, last_rotate_ns;
+	uint64_t last_lag_ns, last_rotate_ns;
+	uint64_t machine_weight; /* as seen at the last look */
+	unsigned machine_cpus;
 	unsigned rotor;
 	uint32_t rng;
 	struct sched_steal steal;

@@ -8,10 +8,11 @@
  * Balancing. Within a pCPU BVT is fair; across pCPUs shares are fair when runnable weights are
  * equal. Each pCPU with two or more runnable units looks at the others every SCHED_BALANCE_NS:
  *  - improvement: it sends a unit to the lightest pCPU if that lessens the difference of the two;
- *  - rotation: if none does and it is heavier than the average, it now and then trades the unit
- *    that has missed most service with some lighter pCPU, even if the difference only changes
- *    sides. So units take turns in the bad places when no perfect packing exists, and when one
- *    exists it is found by this walk.
+ *  - rotation: if none does and it is heavier than the average, it now and then trades with the
+ *    lighter pCPU whose turn it is, though the difference only changes sides: it gives away the
+ *    unit that has missed least, since that comes to the heavy side again, and may get one back.
+ *    So units take turns in the bad places when no perfect packing exists, and when one exists
+ *    it is found by this walk.
  * A unit's `lag` is the service (per weight) that it missed against a machine of equal loads.
  */
 #include "percpu/sched_impl.h"
@@ -88,6 +89,29 @@ unsigned sched_find_idle(const struct sched_unit *u)
 
 /* ---- moving ---- */
 
+/*
+ * Charge all units here with the service per weight that they missed since the last call: what a
+ * machine of equal loads would have given them against what this pCPU did.
+ */
+static void update_lags(struct pcpu *p, uint64_t now)
+{
+	struct sched *s = &p->sched;
+	struct sched_unit *lists[2] = { s->queue, s->warpq };
+	uint64_t dt = now - s->last_lag_ns;
+	int64_t missed;
+
+	s->last_lag_ns = now;
+	if (!s->weight || !s->machine_weight || dt > NS_PER_SEC)
+		return;
+	missed = (int64_t)((dt << LAG_SCALE) / s->machine_weight * s->machine_cpus) -
+		 (int64_t)((dt << LAG_SCALE) / s->weight);
+	for (unsigned i = 0; i < 2; i++)
+		for (struct sched_unit *u = lists[i]; u; u = u->next)
+			u->lag += missed;
+	if (s->cur)
+		s->cur->lag += missed;
+}
+
 /* @u is runnable, neither queued nor counted here, and not loaded on this pCPU. */
 void sched_send(struct pcpu *p, struct sched_unit *u, unsigned target)
 {
@@ -104,6 +128,7 @@ void sched_send(struct pcpu *p, struct sched_unit *u, unsigned target)
 
 static void send_queued(struct pcpu *p, struct sched_unit *u, unsigned target)
 {
+	update_lags(p, arch_now_ns());
 	sched_dequeue(p, u);
 	sched_deactivate(p, u);
 	sched_send(p, u, target);
@@ -123,6 +148,7 @@ void sched_move_msg(struct inbox_msg *m)
 	u->moved_ns = now;
 	sched_charge(p, now);
 	sched_update_svt(p);
+	update_lags(p, now);
 	u->avt = p->sched.svt + u->rel_avt;
 	if (!u->fresh) {
 		u->nr_migrations++;
@@ -137,8 +163,10 @@ void sched_move_msg(struct inbox_msg *m)
 		sched_activate(p, u, now);
 	}
 	atomic_fetch_sub_explicit(&p->load.inbound, weight, memory_order_relaxed);
-	if (rotated_by)
+	if (rotated_by) {
+		atomic_store_explicit(&p->load.rotated_ns, now, memory_order_relaxed);
 		trade_back(p, u, rotated_by - 1);
+	}
 }
 
 void sched_evict_msg(struct inbox_msg *m)
@@ -266,28 +294,14 @@ void sched_balance_arm(struct pcpu *p, uint64_t now)
 
 	if (s->nr < 2 || timer_armed(&s->balance) || nr_pcpus() < 2)
 		return;
-	s->last_balance_ns = now;
+	update_lags(p, now);
 	/* Spread over the pCPUs and in time. */
 	timer_arm(&s->balance, now + SCHED_BALANCE_NS * 3 / 4 +
 				       random32(s) % (uint32_t)(SCHED_BALANCE_NS / 2));
 }
 
-/* Service missed per weight since the last look: at the machine's average load against here. */
-static void update_lags(struct pcpu *p, uint64_t dt, uint64_t total, unsigned n)
-{
-	struct sched *s = &p->sched;
-	struct sched_unit *lists[3] = { s->queue, s->warpq, NULL };
-	int64_t fair = (int64_t)((dt << LAG_SCALE) / total * n);
-	int64_t here = (int64_t)((dt << LAG_SCALE) / s->weight);
-
-	for (unsigned i = 0; i < 2; i++)
-		for (struct sched_unit *u = lists[i]; u; u = u->next)
-			u->lag += fair - here;
-	if (s->cur)
-		s->cur->lag += fair - here;
-}
-
-static struct sched_unit *most_lagging(struct pcpu *p, unsigned cpu, uint64_t max_weight,
+/* Of the queued units that may go to @cpu and weigh no more than @max_weight. */
+static struct sched_unit *least_lagging(struct pcpu *p, unsigned cpu, uint64_t max_weight,
 				       uint64_t settled)
 {
 	struct sched_unit *lists[2] = { p->sched.queue, p->sched.warpq };
@@ -297,7 +311,7 @@ static struct sched_unit *most_lagging(struct pcpu *p, unsigned cpu, uint64_t ma
 		for (struct sched_unit *u = lists[i]; u; u = u->next)
 			if (unit_allowed(u, cpu) && u->weight <= max_weight &&
 			    u->moved_ns <= settled && !u->stopping &&
-			    (!best || u->lag > best->lag))
+			    (!best || u->lag < best->lag))
 				best = u;
 	return best;
 }
@@ -317,28 +331,47 @@ static void trade_back(struct pcpu *p, const struct sched_unit *got, unsigned wi
 	}
 }
 
-static void rotate(struct pcpu *p, uint64_t now)
+/* The lighter pCPU whose turn to be heavy was longest ago, of those a unit of ours may run on. */
+static struct sched_unit *rotation(struct pcpu *p, uint64_t settled, unsigned *target)
 {
 	struct sched *s = &p->sched;
+	struct sched_unit *best = NULL;
+	uint64_t oldest = UINT64_MAX;
 	unsigned n = nr_pcpus();
 	unsigned cpu = random32(s) % n;
-	struct sched_unit *u;
 
 	for (unsigned i = 0; i < n; i++, cpu = (cpu + 1) % n) {
 		uint64_t other = load_of(cpu);
+		struct sched_unit *u;
+		uint64_t turn;
 
 		if (cpu == p->id || other >= s->weight)
 			continue;
-		u = most_lagging(p, cpu, s->weight - other, now - SETTLE_NS);
+		turn = atomic_load_explicit(&pcpu_get(cpu)->load.rotated_ns, memory_order_relaxed);
+		if (turn >= oldest)
+			continue;
+		u = least_lagging(p, cpu, s->weight - other, settled);
 		if (!u)
-			u = most_lagging(p, cpu, UINT32_MAX, now - SETTLE_NS);
+			u = least_lagging(p, cpu, UINT32_MAX, settled);
 		if (!u)
 			continue;
-		s->nr_rotated++;
-		u->rotated_by = p->id + 1;
-		send_queued(p, u, cpu);
-		return;
+		best = u;
+		oldest = turn;
+		*target = cpu;
 	}
+	return best;
+}
+
+static void rotate(struct pcpu *p, uint64_t now)
+{
+	unsigned target;
+	struct sched_unit *u = rotation(p, now - SETTLE_NS, &target);
+
+	if (!u)
+		return;
+	p->sched.nr_rotated++;
+	u->rotated_by = p->id + 1;
+	send_queued(p, u, target);
 }
 
 void sched_balance_tick(struct timer *t, uint64_t now)
@@ -346,7 +379,6 @@ void sched_balance_tick(struct timer *t, uint64_t now)
 	struct pcpu *p = this_pcpu();
 	struct sched *s = &p->sched;
 	uint64_t total = 0, least, mine = s->weight;
-	uint64_t dt = now - s->last_balance_ns;
 	unsigned online = 0, cpu;
 	struct sched_unit *u = NULL;
 
@@ -361,7 +393,9 @@ void sched_balance_tick(struct timer *t, uint64_t now)
 			online++;
 		}
 	}
-	update_lags(p, dt, MAX(total, mine), MAX(online, 1u));
+	s->machine_weight = MAX(total, mine);
+	s->machine_cpus = MAX(online, 1u);
+	update_lags(p, now);
 	sched_balance_arm(p, now);
 
 	cpu = lightest(&CPUMASK_ALL, p->id, &least);
