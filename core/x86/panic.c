@@ -115,7 +115,7 @@ static NORETURN PRINTF(2, 0) void vpanic(const struct cpu_user_regs *regs, const
 		backtrace_from(regs->rip, regs->rbp);
 	} else {
 		backtrace_from((uint64_t)__builtin_return_address(0),
-			       (uint64_t)__builtin_frame_address(0));
+			       *(uint64_t *)__builtin_frame_address(0));
 	}
 	arch_poweroff(POWER_STATUS_PANIC);
 }
