@@ -58,7 +58,8 @@ static void load_kernel(struct build *b)
 	for (unsigned i = 0; i < k->nr_segments; i++)
 		build_copy(b, k->seg[i].paddr, k->image + k->seg[i].offset, k->seg[i].filesz);
 	if (k->has_hypercall_page)
-		arch_hypercall_page(build_page(b, (k->hypercall_page - k->virt_base) >> PAGE_SHIFT));
+		arch_hypercall_page(
+			build_page(b, (k->hypercall_page - k->virt_base) >> PAGE_SHIFT));
 }
 
 static void fill_p2m(struct build *b)
@@ -150,10 +151,8 @@ static int check_pin(struct build *b, const struct guest_config *g)
 
 	if (!g->pinned)
 		return 0;
-	for_each_cpu_in(cpu, &g->pin)
-		if (cpu >= nr_pcpus())
-			return refuse(b, XEN_EINVAL, "pin=: there is no pCPU %u, only 0 to %u", cpu,
-				      nr_pcpus() - 1);
+	for_each_cpu_in(cpu, &g->pin) if (cpu >= nr_pcpus()) return refuse(
+		b, XEN_EINVAL, "pin=: there is no pCPU %u, only 0 to %u", cpu, nr_pcpus() - 1);
 	return 0;
 }
 
@@ -177,8 +176,7 @@ static int plan(struct build *b, const struct guest_config *g, const struct boot
 		return refuse(b, XEN_EINVAL, "%u vCPUs: 1 to %u are possible", g->vcpus, MAX_VCPUS);
 	if (pages > MM_MAX_NAMES - MM_SPECIAL_NAMES)
 		return refuse(b, XEN_EINVAL, "%lu MiB of memory: at most %lu are possible",
-			      (unsigned long)(pages >> 8),
-			      (MM_MAX_NAMES - MM_SPECIAL_NAMES) >> 8);
+			      (unsigned long)(pages >> 8), (MM_MAX_NAMES - MM_SPECIAL_NAMES) >> 8);
 	rc = check_pin(b, g);
 	if (rc)
 		return rc;
@@ -191,9 +189,9 @@ static int plan(struct build *b, const struct guest_config *g, const struct boot
 	if (rc)
 		return rc;
 	if (pages > frames_free_count())
-		return refuse(b, XEN_ENOMEM, "not enough host memory: it wants %lu MiB, %lu are free",
-			      (unsigned long)(pages >> 8),
-			      (unsigned long)(frames_free_count() >> 8));
+		return refuse(
+			b, XEN_ENOMEM, "not enough host memory: it wants %lu MiB, %lu are free",
+			(unsigned long)(pages >> 8), (unsigned long)(frames_free_count() >> 8));
 	return 0;
 }
 
@@ -205,7 +203,7 @@ static int create(struct build *b, const struct guest_config *g, domid_t id)
 		.id = id,
 		.vcpus = g->vcpus,
 		.nr_pages = b->l.nr_pages,
-		.sched = { .weight = g->weight },
+		.sched = {.weight = g->weight},
 	};
 	int rc;
 
@@ -243,7 +241,7 @@ static int fill(struct build *b, const struct guest_config *g)
 int domain_build(const struct guest_config *g, domid_t id, const struct boot_module *mods,
 		 unsigned n, struct domain **out, char *why, size_t why_len)
 {
-	struct build b = { .why = why, .why_len = why_len };
+	struct build b = {.why = why, .why_len = why_len};
 	int rc = plan(&b, g, mods, n);
 
 	if (!rc)

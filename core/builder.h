@@ -16,19 +16,19 @@ struct domain;
 struct build_layout {
 	uint64_t virt_base, entry;
 	uint64_t nr_pages;
-	uint64_t kernel_end;			/* pfn after the kernel */
-	uint64_t initrd_pfn, initrd_pages;	/* anywhere; mapped unless by pfn */
+	uint64_t kernel_end;		   /* pfn after the kernel */
+	uint64_t initrd_pfn, initrd_pages; /* anywhere; mapped unless by pfn */
 	uint64_t initrd_size;
 	bool initrd_mapped;
-	uint64_t p2m_pfn, p2m_pages;		/* the mfn_list's own pages */
-	uint64_t p2m_va;			/* virtual address of mfn_list */
-	bool p2m_apart;				/* at INIT_P2M, with its own page tables */
+	uint64_t p2m_pfn, p2m_pages; /* the mfn_list's own pages */
+	uint64_t p2m_va;	     /* virtual address of mfn_list */
+	bool p2m_apart;		     /* at INIT_P2M, with its own page tables */
 	uint64_t start_info_pfn, console_pfn;
-	uint64_t pt_pfn, pt_pages;		/* boot page tables; L4 first */
-	uint64_t p2m_pt_pfn, p2m_pt_pages;	/* tables of the INIT_P2M mapping, behind its pages */
+	uint64_t pt_pfn, pt_pages;	   /* boot page tables; L4 first */
+	uint64_t p2m_pt_pfn, p2m_pt_pages; /* tables of the INIT_P2M mapping, behind its pages */
 	uint64_t stack_pfn;
-	uint64_t map_pages;			/* [0, map_pages) is mapped at virt_base */
-	uint64_t last_pfn;			/* all of the above lies below it */
+	uint64_t map_pages; /* [0, map_pages) is mapped at virt_base */
+	uint64_t last_pfn;  /* all of the above lies below it */
 };
 
 /**

@@ -117,8 +117,8 @@ int build_layout(struct build_layout *l, const struct elf_kernel *k, uint64_t nr
 
 	if (l->last_pfn > nr_pages) {
 		fmt_snprintf(why, why_len, "too little memory: %lu KiB, its kernel%s needs %lu KiB",
-			 (unsigned long)(nr_pages * 4), l->initrd_pages ? " with initrd" : "",
-			 (unsigned long)(l->last_pfn * 4));
+			     (unsigned long)(nr_pages * 4), l->initrd_pages ? " with initrd" : "",
+			     (unsigned long)(l->last_pfn * 4));
 		return -XEN_ENOMEM;
 	}
 	/* A small domain ends before the aligned end of its region; nothing is there to map. */
@@ -127,6 +127,6 @@ int build_layout(struct build_layout *l, const struct elf_kernel *k, uint64_t nr
 
 no_room:
 	fmt_snprintf(why, why_len, "kernel and initrd do not fit the address space at %#lx",
-		 (unsigned long)k->virt_base);
+		     (unsigned long)k->virt_base);
 	return -XEN_ENOMEM;
 }

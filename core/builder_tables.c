@@ -59,7 +59,7 @@ static void map(struct tables *t, uint64_t va, uint64_t pfn, uint64_t pages)
 void build_tables(struct build *b)
 {
 	const struct build_layout *l = &b->l;
-	struct tables t = { b, l->pt_pfn + 1, l->pt_pfn + l->pt_pages };
+	struct tables t = {b, l->pt_pfn + 1, l->pt_pfn + l->pt_pages};
 
 	map(&t, l->virt_base, 0, l->map_pages);
 	if (!l->p2m_apart)

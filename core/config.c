@@ -282,7 +282,7 @@ static bool remember_name(struct config_reader *r, const char *name, size_t at)
 			;
 		/* A remembered name ends where no name character follows. */
 		if (k == len) {
-			char tail[2] = { 0, 0 };
+			char tail[2] = {0, 0};
 
 			if (*slot - 1 + k < r->len)
 				tail[0] = r->text[*slot - 1 + k];
@@ -321,7 +321,8 @@ static enum config_kind parse_set(struct line *l, struct config_item *item)
 	size_t n;
 
 	if (!next_word(l, &key) || !next_word(l, &value) || key.value || value.value)
-		return bad(item, CONFIG_BAD_STATEMENT, "set", 3, NULL, 0, "needs a key and a value");
+		return bad(item, CONFIG_BAD_STATEMENT, "set", 3, NULL, 0,
+			   "needs a key and a value");
 	if (next_word(l, &extra))
 		return bad(item, CONFIG_BAD_STATEMENT, extra.key, extra.key_len, NULL, 0,
 			   "text after the value");
@@ -339,7 +340,7 @@ static enum config_kind parse_guest(struct config_reader *r, struct line *l,
 				    struct config_item *item)
 {
 	struct guest_config *g = &item->guest;
-	struct word w, name = { 0 }, failed = { 0 };
+	struct word w, name = {0}, failed = {0};
 	const char *err = NULL;
 
 	g->vcpus = 1;
@@ -359,8 +360,8 @@ static enum config_kind parse_guest(struct config_reader *r, struct line *l,
 		else if (e && key_is(&w, "name"))
 			g->name[0] = 0;
 	}
-	if (name.key && !remember_name(r, g->name,
-				       (size_t)(name.value - r->text) + (*name.value == '"'))) {
+	if (name.key &&
+	    !remember_name(r, g->name, (size_t)(name.value - r->text) + (*name.value == '"'))) {
 		g->name[0] = 0; /* it belongs to the earlier guest */
 		return bad(item, CONFIG_BAD_GUEST, name.key, name.key_len, name.value,
 			   name.value_len, "name already used");
@@ -388,7 +389,7 @@ enum config_kind config_next(struct config_reader *r, struct config_item *item)
 {
 	memset(item, 0, sizeof(*item));
 	while (r->pos < r->len) {
-		struct line l = { r->text + r->pos, r->text + r->pos };
+		struct line l = {r->text + r->pos, r->text + r->pos};
 		struct word w;
 
 		while (r->pos < r->len && r->text[r->pos] != '\n' && r->text[r->pos] != 0)

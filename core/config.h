@@ -51,9 +51,9 @@ struct guest_config {
 
 enum config_kind {
 	CONFIG_END,
-	CONFIG_GUEST,	    /* guest is filled in */
-	CONFIG_SET,	    /* key and value are */
-	CONFIG_BAD_GUEST,   /* error; guest.name if the line had a good one, else "" */
+	CONFIG_GUEST,	     /* guest is filled in */
+	CONFIG_SET,	     /* key and value are */
+	CONFIG_BAD_GUEST,    /* error; guest.name if the line had a good one, else "" */
 	CONFIG_BAD_STATEMENT /* error */
 };
 
@@ -71,7 +71,8 @@ struct config_reader {
 	const char *text;
 	size_t len, pos;
 	unsigned line;
-	uint32_t seen[CONFIG_SEEN_SLOTS]; /* offset + 1 of a guest's name; by hash, linear probing */
+	uint32_t
+		seen[CONFIG_SEEN_SLOTS]; /* offset + 1 of a guest's name; by hash, linear probing */
 };
 
 /** config_open() - start reading @len bytes at @text, which stay in place while reading. */

@@ -11,15 +11,15 @@
 #include "core/stats.h"
 #include "core/vcpu_timer.h"
 
-#define TEARDOWN_BUDGET 1024		 /* names or tables in one step */
+#define TEARDOWN_BUDGET 1024		   /* names or tables in one step */
 #define TEARDOWN_PAUSE_NS (50 * NS_PER_US) /* at least; and as long as the step itself took */
 
 enum { TD_QUIET, TD_EVENTS, TD_CONSOLE, TD_GRACE, TD_VCPUS, TD_MEMORY, TD_RECORD, TD_DONE };
 
 static const char *const end_names[] = {
-	[END_NONE] = "running",	   [END_OFF] = "off",	    [END_REBOOT] = "rebooted",
+	[END_NONE] = "running",	     [END_OFF] = "off",	      [END_REBOOT] = "rebooted",
 	[END_SUSPEND] = "suspended", [END_CRASH] = "crashed", [END_WATCHDOG] = "killed",
-	[END_KILLED] = "killed",   [END_FAILED] = "failed",
+	[END_KILLED] = "killed",     [END_FAILED] = "failed",
 };
 
 const char *domain_end_name(enum domain_end e)

@@ -9,8 +9,8 @@
 
 #include <xen/elfnote.h>
 
-#define MAX_NOTES 256		  /* far above any kernel's */
-#define MAX_PADDR (1ULL << 44)	  /* names fit 32 bits */
+#define MAX_NOTES 256			 /* far above any kernel's */
+#define MAX_PADDR (1ULL << 44)		 /* names fit 32 bits */
 #define HOLE_START 0xffff800000000000ULL /* the hypervisor's part of the address space */
 #define HOLE_END 0xffff880000000000ULL
 
@@ -99,7 +99,8 @@ static int one_note(struct parse *p, uint32_t type, const uint8_t *desc, uint32_
 	case XEN_ELFNOTE_SUSPEND_CANCEL:
 	case XEN_ELFNOTE_PHYS32_ENTRY:
 		if (len != 4 && len != 8)
-			return refuse(p, "bad Xen ELF note %u: %u bytes, not an integer", type, len);
+			return refuse(p, "bad Xen ELF note %u: %u bytes, not an integer", type,
+				      len);
 		v = note_int(desc, len);
 	}
 	p->notes++;
@@ -245,7 +246,8 @@ static int read_program_headers(struct parse *p, const Elf64_Ehdr *eh)
 			rc = add_segment(p, &ph, i);
 		} else if (ph.p_type == PT_NOTE) {
 			if (!in_file(p, ph.p_offset, ph.p_filesz))
-				return refuse(p, "kernel is truncated: its notes lie beyond its end");
+				return refuse(p,
+					      "kernel is truncated: its notes lie beyond its end");
 			rc = note_range(p, ph.p_offset, ph.p_filesz);
 		}
 		if (rc)
@@ -297,7 +299,8 @@ static int check_addresses(struct parse *p)
 	if (k->virt_base > UINT64_MAX - k->kend)
 		return refuse(p, "the kernel's virtual addresses wrap");
 	last = k->virt_base + k->kend - 1;
-	if ((last < HOLE_START && last >> 47) || (k->virt_base < HOLE_START && k->virt_base >> 47) ||
+	if ((last < HOLE_START && last >> 47) ||
+	    (k->virt_base < HOLE_START && k->virt_base >> 47) ||
 	    (k->virt_base < HOLE_END && last >= HOLE_START))
 		return refuse(p, "the kernel's virtual addresses %#lx to %#lx are not a guest's",
 			      (unsigned long)k->virt_base, (unsigned long)last);
@@ -313,7 +316,7 @@ static int check_addresses(struct parse *p)
 
 int elf_parse(const void *image, uint64_t size, struct elf_kernel *k, char *why, size_t why_len)
 {
-	struct parse p = { .image = image, .size = size, .k = k, .why = why, .why_len = why_len };
+	struct parse p = {.image = image, .size = size, .k = k, .why = why, .why_len = why_len};
 	Elf64_Ehdr eh;
 	int rc;
 

@@ -22,8 +22,8 @@ struct elf_kernel {
 	unsigned nr_segments;
 	struct elf_segment seg[ELF_MAX_SEGMENTS];
 
-	uint64_t virt_base;   /* virtual address of the domain's pfn 0 */
-	uint64_t entry;	      /* virtual */
+	uint64_t virt_base;    /* virtual address of the domain's pfn 0 */
+	uint64_t entry;	       /* virtual */
 	uint64_t kstart, kend; /* loaded range, bytes from pfn 0 */
 	bool has_hypercall_page;
 	uint64_t hypercall_page; /* virtual, page-aligned, inside the loaded range */

@@ -46,8 +46,8 @@ static long op_poll(struct vcpu *v, uint64_t arg)
 		return -XEN_EFAULT;
 	if (poll.nr_ports > POLL_MAX_PORTS)
 		return -XEN_EINVAL;
-	if (poll.nr_ports && copy_from_guest(ports, (uint64_t)poll.ports.p,
-					     poll.nr_ports * sizeof(ports[0])))
+	if (poll.nr_ports &&
+	    copy_from_guest(ports, (uint64_t)poll.ports.p, poll.nr_ports * sizeof(ports[0])))
 		return -XEN_EFAULT;
 	timer_disarm(&v->poll_timer); /* of an earlier poll that an event ended */
 	rc = evtchn_poll_begin(v, ports, poll.nr_ports);
@@ -67,8 +67,8 @@ static long op_poll(struct vcpu *v, uint64_t arg)
 static long op_shutdown(struct domain *d, uint32_t reason)
 {
 	static const enum domain_end ends[] = {
-		[SHUTDOWN_poweroff] = END_OFF,	  [SHUTDOWN_reboot] = END_REBOOT,
-		[SHUTDOWN_suspend] = END_SUSPEND, [SHUTDOWN_crash] = END_CRASH,
+		[SHUTDOWN_poweroff] = END_OFF,	    [SHUTDOWN_reboot] = END_REBOOT,
+		[SHUTDOWN_suspend] = END_SUSPEND,   [SHUTDOWN_crash] = END_CRASH,
 		[SHUTDOWN_watchdog] = END_WATCHDOG, [SHUTDOWN_soft_reset] = END_REBOOT,
 	};
 	uint32_t set;

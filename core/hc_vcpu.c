@@ -80,7 +80,7 @@ static struct sched_runstate runstate_of(struct vcpu *v)
 static long op_get_runstate(struct vcpu *v, uint64_t arg)
 {
 	struct sched_runstate rs = runstate_of(v);
-	struct vcpu_runstate_info info = { .state = rs.state, .state_entry_time = rs.entry_ns };
+	struct vcpu_runstate_info info = {.state = rs.state, .state_entry_time = rs.entry_ns};
 
 	for (unsigned i = 0; i < 4; i++)
 		info.time[i] = rs.time[i];

@@ -19,7 +19,7 @@
  */
 static const uint32_t features[XENFEAT_NR_SUBMAPS] = {
 	1u << XENFEAT_pae_pgdir_above_4gb | 1u << XENFEAT_mmu_pt_update_preserve_ad |
-	1u << XENFEAT_gnttab_map_avail_bits,
+		1u << XENFEAT_gnttab_map_avail_bits,
 };
 
 static long give(uint64_t arg, const void *data, size_t len)
@@ -42,7 +42,8 @@ static long compile_info(uint64_t arg)
 	struct xen_compile_info info;
 
 	memset(&info, 0, sizeof(info));
-	memcpy(info.compiler, "gcc " __VERSION__, MIN(sizeof("gcc " __VERSION__), sizeof(info.compiler) - 1));
+	memcpy(info.compiler, "gcc " __VERSION__,
+	       MIN(sizeof("gcc " __VERSION__), sizeof(info.compiler) - 1));
 	memcpy(info.compile_by, "xylem", sizeof("xylem"));
 	memcpy(info.compile_domain, "xylem", sizeof("xylem"));
 	memcpy(info.compile_date, "reproducible", sizeof("reproducible"));
@@ -75,7 +76,7 @@ long do_xen_version(uint64_t cmd, uint64_t arg)
 	case XENVER_changeset:
 		return give_string(arg, "xylem", sizeof(xen_changeset_info_t));
 	case XENVER_platform_parameters: {
-		struct xen_platform_parameters p = { .virt_start = M2P_START };
+		struct xen_platform_parameters p = {.virt_start = M2P_START};
 
 		return give(arg, &p, sizeof(p));
 	}

@@ -68,8 +68,7 @@ void stats_check_leaks(const struct domain *d)
 	printk("error: %s (domain %u) did not give back %ld frames: data %ld special %ld "
 	       "tables %ld meta %ld retired %ld",
 	       d->name, d->id, (long)held, (long)s.frames[MMK_DATA], (long)s.frames[MMK_SPECIAL],
-	       (long)s.frames[MMK_HWTABLE], (long)s.frames[MMK_META],
-	       (long)s.frames[MMK_RETIRED]);
+	       (long)s.frames[MMK_HWTABLE], (long)s.frames[MMK_META], (long)s.frames[MMK_RETIRED]);
 }
 
 uint64_t stats_leaks(void)

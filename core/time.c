@@ -7,7 +7,7 @@
 
 struct time_scale time_scale_from_hz(uint64_t hz)
 {
-	struct time_scale s = { 0, 0 };
+	struct time_scale s = {0, 0};
 	uint64_t quotient, rest;
 
 	/* ns = ticks * 2^shift * mul / 2^32; shift is such that mul's top bit is set. */

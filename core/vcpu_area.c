@@ -9,7 +9,7 @@
 
 int vcpu_runstate_write(const struct domain *d, const struct sched_runstate *rs, uint64_t gva)
 {
-	struct vcpu_runstate_info info = { .state = rs->state, .state_entry_time = rs->entry_ns };
+	struct vcpu_runstate_info info = {.state = rs->state, .state_entry_time = rs->entry_ns};
 	const uint64_t flag_at = gva + offsetof(struct vcpu_runstate_info, state_entry_time) + 7;
 	bool flagged = atomic_load_explicit(&d->vm_assist, memory_order_relaxed) &
 		       1UL << VMASST_TYPE_runstate_update_flag;
