@@ -17,6 +17,9 @@ void host_arena_init(uint64_t frames);
 /** host_guest_range() - copy_from/to_guest accept [lo, hi) only; at first all but page 0. */
 void host_guest_range(uint64_t lo, uint64_t hi);
 
+/** host_tlb_hook - called when this pCPU flushes: one address, or all (UINT64_MAX). May be NULL. */
+extern void (*host_tlb_hook)(uint64_t va);
+
 /* ---- clock ---- */
 
 /** host_clock_virtual() - arch_now_ns() returns what host_clock_set/advance() made it; or real. */

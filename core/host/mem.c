@@ -54,11 +54,16 @@ int copy_to_guest(uint64_t gva, const void *src, size_t len)
 	return 0;
 }
 
+void (*host_tlb_hook)(uint64_t va);
+
 void arch_tlb_flush_local(void)
 {
+	if (host_tlb_hook)
+		host_tlb_hook(UINT64_MAX);
 }
 
 void arch_tlb_flush_one(uint64_t va)
 {
-	(void)va;
+	if (host_tlb_hook)
+		host_tlb_hook(va);
 }
