@@ -58,7 +58,7 @@ enum sched_state {
 
 struct sched_params {
 	uint32_t weight;	/* CPU share, 1..SCHED_WEIGHT_MAX; 0 = default (256) */
-	uint64_t warp_us;	/* W: how far EVT is ahead of AVT after a wake; 0 = never warped */
+	uint64_t warp_us;	/* W: EVT = AVT - W, in run time at the default weight; 0 = none */
 	uint64_t warp_limit_us; /* L: run time warped at once; 0 = no limit */
 	uint64_t unwarp_us;	/* U: time unwarped before it may warp anew */
 	cpumask_t pin;		/* pCPUs it may run on; all, if none of them is online */

@@ -149,7 +149,8 @@ static void wake_msg(struct inbox_msg *m)
 			break;
 		/* fall through */
 	case US_BLOCKED:
-		if (u->stopping)
+		/* Without the flag the wake was consumed by a block that failed because of it. */
+		if (u->stopping || !(st & (UF_WAKE | UF_UNPARK)))
 			break;
 		if (u == p->sched.cur) /* not yet switched away from */
 			unit_set_state(u, US_RUNNING, UF_WAKE | UF_UNPARK);

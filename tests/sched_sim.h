@@ -83,6 +83,11 @@ static inline uint64_t sim_ran(struct sim_unit *su)
 	return sched_runstate(&su->u, sim.now).time[RUNSTATE_running];
 }
 
+static inline uint32_t unit_state_of(struct sim_unit *su)
+{
+	return atomic_load(&su->u.state) & US_MASK;
+}
+
 static inline void sim_service(unsigned cpu)
 {
 	struct pcpu *p = pcpu_get(cpu);
