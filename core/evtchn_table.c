@@ -73,12 +73,17 @@ static evtchn_port_t port_limit(struct domain *d)
 	return EVTCHN_MAX_PORTS;
 }
 
-static bool reserve(struct domain *d, struct evtchn *e, evtchn_port_t port)
+/* @later: lowest free port that cannot be used yet, because the guest has not consumed it. */
+static bool reserve(struct domain *d, struct evtchn *e, evtchn_port_t port, evtchn_port_t *later)
 {
 	uint64_t w = atomic_load_explicit(&e->state, memory_order_relaxed);
 
-	if (ec_kind(w) != EC_FREE || ec_fifo_is_linked(d, port))
+	if (ec_kind(w) != EC_FREE)
 		return false;
+	if (ec_fifo_is_linked(d, port)) {
+		*later = MIN(*later, port);
+		return false;
+	}
 	/* PAIRS: ec_reuse */
 	return atomic_compare_exchange_strong(&e->state, &w,
 					      ec_word(w + EC_GEN_ONE, EC_RESERVED, 0, 0, 0));
@@ -87,7 +92,7 @@ static bool reserve(struct domain *d, struct evtchn *e, evtchn_port_t port)
 int ec_alloc(struct domain *d, struct evtchn **ep, evtchn_port_t *port)
 {
 	uint32_t hint = atomic_load_explicit(&d->evt.free_hint, memory_order_relaxed);
-	evtchn_port_t limit = port_limit(d), end = limit, p = hint;
+	evtchn_port_t limit = port_limit(d), end = limit, p = hint, later = UINT32_MAX;
 	struct evtchn *e;
 
 	for (;;) {
@@ -105,11 +110,11 @@ int ec_alloc(struct domain *d, struct evtchn **ep, evtchn_port_t *port)
 			e = make(d, p);
 		if (!e)
 			return -XEN_ENOMEM;
-		if (reserve(d, e, p))
+		if (reserve(d, e, p, &later))
 			break;
 		p++;
 	}
-	atomic_compare_exchange_strong_explicit(&d->evt.free_hint, &hint, p + 1,
+	atomic_compare_exchange_strong_explicit(&d->evt.free_hint, &hint, MIN(p + 1, later),
 						memory_order_relaxed, memory_order_relaxed);
 	atomic_store_explicit(&e->priority, EVTCHN_FIFO_PRIORITY_DEFAULT, memory_order_relaxed);
 	*ep = e;
