@@ -169,6 +169,17 @@ static void put_uncounted(mfn_t f)
 	atomic_fetch_sub_explicit(&uncounted, 1, memory_order_relaxed);
 }
 
+static void free_after_gp(struct rcu_head *h)
+{
+	page_free(mfn_of(container_of((void *)h, struct page_info, hyp.rcu)));
+}
+
+void page_free_rcu(mfn_t m)
+{
+	_Static_assert(sizeof(struct rcu_head) <= sizeof(page_of(m)->hyp), "fits the record");
+	call_rcu((struct rcu_head *)page_of(m)->hyp.rcu, free_after_gp);
+}
+
 void page_set_type(struct page_info *pi, enum page_type from, enum page_type to, uint16_t owner)
 {
 	uint64_t old = atomic_load_explicit(&pi->state, memory_order_relaxed);

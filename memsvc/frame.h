@@ -49,6 +49,9 @@ struct page_info {
 			struct gfn_rec *rec; /* the name in front of it; valid until it is freed */
 		} dom;
 		struct {
+			void *rcu[2]; /* PG_HYP on its way through page_free_rcu() */
+		} hyp;
+		struct {
 			struct mm *mm;
 			struct gfn_rec *rec;	   /* the guest table's name */
 			_Atomic uint64_t *gpt;	   /* the guest's table, direct map */
@@ -105,6 +108,9 @@ mfn_t page_alloc(unsigned flags);
 
 /** page_free() - give a frame back now. Nobody may reach it any more. Any thread. */
 void page_free(mfn_t m);
+
+/** page_free_rcu() - free a PG_HYP frame after a grace period. This pCPU, RCU online. */
+void page_free_rcu(mfn_t m);
 
 /** page_set_type() - change type and owner in one step; BUG when it was not @from. */
 void page_set_type(struct page_info *pi, enum page_type from, enum page_type to, uint16_t owner);
