@@ -149,7 +149,7 @@ static void test_errors(void)
 		}
 	}
 	CHECK_EQ(event_bind_ipi(nr_cpus + 100), -XEN_ENOENT, "bind_ipi no vcpu");
-	CHECK_EQ(event_bind_interdomain(77, 1), -XEN_ESRCH, "bind to no domain");
+	CHECK_EQ(event_bind_interdomain(0x7000, 1), -XEN_ESRCH, "bind to no domain");
 	CHECK_EQ(hc_evtchn(99, &s), -XEN_ENOSYS, "unknown operation");
 	CHECK_EQ(hc_evtchn(EVTCHNOP_send, (void *)8), -XEN_EFAULT, "bad pointer");
 	CHECK_EQ(hc_evtchn(EVTCHNOP_init_control, &ic), -XEN_EINVAL, "init_control bad offset");

@@ -160,7 +160,7 @@ static void test_errors(uint64_t **frame)
 	u[0].ptr = pte_maddr(e) | 3;
 	u[0].val = 0;
 	CHECK_EQ(hc_mmu_update((void *)8, 1, NULL), -XEN_EFAULT, "bad request pointer");
-	CHECK_EQ(HC4(mmu_update, u, 1, NULL, 77), -XEN_ESRCH, "no such domain");
+	CHECK_EQ(HC4(mmu_update, u, 1, NULL, 0x7000), -XEN_ESRCH, "no such domain");
 
 	CHECK_EQ(mmuext_simple(99, 0), -XEN_ENOSYS, "unknown mmuext command");
 	CHECK(mmuext_simple(MMUEXT_PIN_L1_TABLE, NO_MFN) < 0, "pin of memory that is not there");

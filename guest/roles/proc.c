@@ -164,6 +164,7 @@ void role_proc(void)
 	test_faults();
 	test_insns();
 	proc_state_tests();
+	proc_desc_tests();
 	CHECK_EQ(pages_left(), left, "pages left after all processes ended");
 	smp_call_all(churn, (void *)rounds);
 	CHECK_EQ(pages_left(), left, "pages left after the churn");

@@ -10,4 +10,7 @@ void expect_report(struct proc *p, uint64_t value, const char *what);
 /* FP and debug state, segment bases, events in user mode, system-call registers. */
 void proc_state_tests(void);
 
+/* GDT and LDT. */
+void proc_desc_tests(void);
+
 #endif
