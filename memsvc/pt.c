@@ -199,8 +199,7 @@ static int fill_upper(struct mm_ctx *c, struct page_info *pi)
 		}
 		if (rc < 0)
 			return rc;
-		if (rc == MM_PREEMPTED ||
-		    (child->hw.level > 1 && i < 511 && preempt_pending())) {
+		if (rc == MM_PREEMPTED || (i < 511 && preempt_pending())) {
 			atomic_store_explicit(&pi->hw.filled, rc ? i : i + 1, memory_order_relaxed);
 			return MM_PREEMPTED;
 		}

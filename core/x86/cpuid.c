@@ -89,7 +89,8 @@ static void leaf_1(const struct cpuid_guest *g, struct cpuid_leaf *l)
 		l->c &= ~BIT(26);
 	if (!(g->xcr0_max & XCR0_AVX))
 		l->c &= ~(BIT(28) | BIT(29) | BIT(12));
-	if ((l->c & BIT(26)) && (g->cr4 & (1u << 18)))
+	/* As Xen: shown whatever the guest's CR4 says; Linux tells by it that XSAVE may be used. */
+	if (l->c & BIT(26))
 		l->c |= L1_ECX_OSXSAVE;
 	/* One package; each vCPU is a core of one thread. APIC id = vCPU number. */
 	l->b = (l->b & 0xff00) | (g->vcpu & 0xff) << 24;

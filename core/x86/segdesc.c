@@ -13,7 +13,6 @@
 #include "core/lib.h"
 #include "core/x86/gdt.h"
 #include "core/xen_errno.h"
-#include "percpu/tlb.h"
 
 #define DESC_P (1UL << 47)
 #define DESC_S (1UL << 44)
@@ -61,11 +60,11 @@ static int snapshot(mfn_t *out, const uint64_t *src, unsigned n)
 }
 
 /* After a grace period: another vCPU's update_descriptor may be writing into the copy. */
-static void drop(struct mm *mm, mfn_t *pages, unsigned n)
+static void drop(mfn_t *pages, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		if (mfn_valid_value(pages[i]))
-			tlb_retire(mm, page_of(pages[i]));
+			page_free_rcu(pages[i]);
 		pages[i] = INVALID_MFN;
 	}
 }
@@ -87,14 +86,14 @@ int segdesc_set_gdt(struct vcpu *v, const gfn_t *frames, unsigned entries)
 					   : snapshot(&pages[i], arch_mfn_to_virt(src),
 				      MIN(entries - i * PER_PAGE, PER_PAGE));
 		if (rc) {
-			drop(&v->domain->mm, pages, n);
+			drop(pages, n);
 			return -XEN_EINVAL;
 		}
 	}
 	/* The window must stop showing the old pages before they can be reused. */
 	if (v == current_vcpu())
 		gdt_map_guest(this_pcpu(), pages, n);
-	drop(&v->domain->mm, v->arch.gdt_pages, GDT_GUEST_PAGES);
+	drop(v->arch.gdt_pages, GDT_GUEST_PAGES);
 	memcpy(v->arch.gdt_pages, pages, sizeof(pages));
 	for (unsigned i = 0; i < GDT_GUEST_PAGES; i++)
 		v->arch.gdt_frames[i] = i < n ? frames[i] : INVALID_GFN;
@@ -138,8 +137,8 @@ void segdesc_load(struct vcpu *v)
 
 void segdesc_free(struct vcpu *v)
 {
-	drop(&v->domain->mm, v->arch.gdt_pages, GDT_GUEST_PAGES);
-	drop(&v->domain->mm, v->arch.ldt_pages, 16);
+	drop(v->arch.gdt_pages, GDT_GUEST_PAGES);
+	drop(v->arch.ldt_pages, 16);
 	v->arch.gdt_ents = 0;
 	v->arch.ldt_ents = 0;
 }
@@ -174,7 +173,7 @@ static int ldt_snapshot(struct vcpu *v, uint64_t gva, unsigned ents)
 		}
 	}
 	if (rc) {
-		drop(&v->domain->mm, pages, 16);
+		drop(pages, 16);
 		return rc;
 	}
 	mfn_t old[16];
@@ -184,7 +183,7 @@ static int ldt_snapshot(struct vcpu *v, uint64_t gva, unsigned ents)
 	v->arch.ldt_base = gva;
 	v->arch.ldt_ents = ents;
 	ldt_load(this_pcpu(), v);
-	drop(&v->domain->mm, old, 16);
+	drop(old, 16);
 	return 0;
 }
 
