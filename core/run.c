@@ -44,7 +44,9 @@ static void idle(struct pcpu *p)
 	if (p->id == 0)
 		log_drain();
 	rcu_quiescent_state();
-	if (p->work || inbox_pending(&p->inbox))
+	if (inbox_pending(&p->inbox))
+		p->work |= WORK_INBOX;
+	if (p->work)
 		return;
 	rcu_thread_offline();
 	arch_idle();
