@@ -14,20 +14,11 @@
 #include "percpu/cpumask.h"
 #include "percpu/inbox.h"
 #include "percpu/log.h"
-#if __has_include("percpu/page_cache.h")
 #include "percpu/page_cache.h"
-#include "percpu/tlb.h"
-#else
-struct page_cache {
-	char none;
-};
-struct pcpu_tlb {
-	char none;
-};
-#endif
 #include "percpu/rcu.h"
 #include "percpu/sched.h"
 #include "percpu/timer.h"
+#include "percpu/tlb.h"
 
 struct vcpu;
 struct mm;
@@ -101,7 +92,10 @@ static inline bool preempt_pending(void)
 {
 	struct pcpu *p = this_pcpu();
 
-	return p->work || inbox_pending(&p->inbox) || timer_heap_next(&p->timers) <= arch_now_ns();
+	return p->work || inbox_pending(&p->inbox) ||
+	       atomic_load_explicit(&p->tlb.req, memory_order_relaxed) !=
+		       atomic_load_explicit(&p->tlb.done, memory_order_relaxed) ||
+	       timer_heap_next(&p->timers) <= arch_now_ns();
 }
 
 static inline void counter_add(const struct counter *c, uint64_t n)

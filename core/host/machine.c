@@ -17,6 +17,8 @@ static struct {
 } machine;
 
 /* Old pCPUs stay allocated: a late RCU callback of theirs may still look at them. */
+static struct pcpu *all_pcpus;
+
 static void new_pcpus(unsigned n)
 {
 	for (unsigned i = 0; i < MAX_PCPUS; i++)
@@ -28,6 +30,8 @@ static void new_pcpus(unsigned n)
 		if (!p)
 			panic("no memory for pcpu %u", i);
 		memset(p, 0, sizeof(*p));
+		p->arch.older = all_pcpus;
+		all_pcpus = p;
 		pthread_mutex_init(&p->arch.lock, NULL);
 		pthread_cond_init(&p->arch.wake, NULL);
 		atomic_store(&p->arch.deadline_ns, TIME_NEVER);

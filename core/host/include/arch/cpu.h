@@ -38,6 +38,7 @@ struct arch_pcpu {
 	_Atomic uint64_t kicks; /* received */
 	pthread_t thread;
 	void *rcu_state; /* of core/host/rcu.c */
+	struct pcpu *older; /* list of all that were ever made */
 };
 
 #endif
