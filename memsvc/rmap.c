@@ -4,6 +4,7 @@
 
 #include "core/lib.h"
 #include "core/xen_errno.h"
+#include "memsvc/pt.h"
 
 /* Honest use needs at most 1.6 chunk pages per full hardware L1. */
 static bool may_grow(struct mm *mm)
@@ -183,7 +184,8 @@ static bool visit_writable(uint64_t loc, mfn_t m)
 {
 	uint64_t e = atomic_load(entry_at(loc));
 
-	return maps(e, m) && e & PTE_RW;
+	/* A detached table that waits for its sweep counts no more. */
+	return maps(e, m) && e & PTE_RW && pt_live(page_of(MFN(loc >> 9)));
 }
 
 /* Call @fn for every recorded location, until it returns true. */
