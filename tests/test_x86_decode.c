@@ -518,7 +518,7 @@ Test(x86_decode, effective_address)
 		}
 		cr_assert(ZYAN_SUCCESS(
 			ZydisCalcAbsoluteAddressEx(&z, &o[0], r.rip, &ctx, &want)));
-		cr_assert_eq(insn_ea(&in, &r, 0, 0), want, "%02x %02x %02x %02x", b[0], b[1], b[2],
+		cr_assert_eq(insn_ea(&in, &r), want, "%02x %02x %02x %02x", b[0], b[1], b[2],
 			     b[3]);
 	}
 }

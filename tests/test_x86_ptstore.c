@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "core/x86/ptwrite.h"
+#include "core/x86/ptstore.h"
 
 static uint64_t rng;
 

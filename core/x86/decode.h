@@ -96,15 +96,31 @@ struct insn {
  */
 bool insn_decode(struct insn *in, const uint8_t *buf, size_t len);
 
-/**
- * insn_ea() - effective address of the memory operand, segment base included. @fs_base, @gs_base
- * in bytes. A BTx with a register bit offset is not included: see ptwrite.c.
- */
-uint64_t insn_ea(const struct insn *in, const struct cpu_user_regs *regs, uint64_t fs_base,
-		 uint64_t gs_base);
+/* Offsets of rax ... r15 in struct cpu_user_regs. */
+extern const uint8_t insn_reg_offset[16];
 
 /** insn_reg() - the 64-bit general register @n (0 = rax ... 15 = r15) in @regs. @n < 16. */
-uint64_t *insn_reg(struct cpu_user_regs *regs, unsigned n);
+static inline uint64_t *insn_reg(struct cpu_user_regs *regs, unsigned n)
+{
+	return (uint64_t *)((char *)regs + insn_reg_offset[n]);
+}
+
+/**
+ * insn_ea() - effective address of the memory operand, without the base of segment @in->seg. A BTx
+ * with a register bit offset reaches further: see ptwrite.c.
+ */
+static inline uint64_t insn_ea(const struct insn *in, struct cpu_user_regs *regs)
+{
+	uint64_t ea = (uint64_t)(int64_t)in->disp;
+
+	if (likely(in->base != INSN_NO_REG))
+		ea += *insn_reg(regs, in->base);
+	if (in->index != INSN_NO_REG)
+		ea += *insn_reg(regs, in->index) << in->scale;
+	if (in->rip_rel)
+		ea += regs->rip + in->len;
+	return unlikely(in->addr32) ? (uint32_t)ea : ea;
+}
 
 /** insn_reg_read() - value of register operand @in->reg, @in->size bytes, zero-extended. */
 uint64_t insn_reg_read(const struct insn *in, struct cpu_user_regs *regs);

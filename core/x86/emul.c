@@ -7,26 +7,11 @@
 #include "core/domain.h"
 #include "core/hypercall.h"
 #include "core/x86/cpuid.h"
-#include "core/x86/decode.h"
 #include "core/x86/fpu.h"
+#include "core/x86/insn_fetch.h"
 #include "core/x86/msr.h"
-#include "core/x86/uaccess.h"
 
 #define NOT_OURS ((struct emul_result){ .status = EMUL_NOT })
-
-size_t emul_fetch(uint8_t *buf, uint64_t rip)
-{
-	size_t first = PAGE_SIZE - (rip & (PAGE_SIZE - 1));
-
-	/* One copy of whole words when no page can be missing in the middle. */
-	if (likely(first >= 16))
-		return copy_from_guest(buf, rip, 16) ? 0 : 15;
-	if (copy_from_guest(buf, rip, first))
-		return 0;
-	if (first >= INSN_MAX)
-		return INSN_MAX;
-	return copy_from_guest(buf + first, rip + first, INSN_MAX - first) ? first : INSN_MAX;
-}
 
 static void do_cpuid(struct vcpu *v, struct cpu_user_regs *regs)
 {
@@ -114,15 +99,14 @@ static struct emul_result execute(struct vcpu *v, struct cpu_user_regs *regs, bo
 
 struct emul_result emul_privop(struct vcpu *v, struct cpu_user_regs *regs, bool kernel)
 {
-	uint8_t buf[16];
-	struct insn in;
+	const struct insn *in = insn_fetch(regs->rip);
 	struct emul_result r;
 
-	if (!insn_decode(&in, buf, emul_fetch(buf, regs->rip)) || in.op < INSN_MOV_FROM_CR)
+	if (!in || in->op < INSN_MOV_FROM_CR)
 		return NOT_OURS;
-	r = execute(v, regs, kernel, &in);
+	r = execute(v, regs, kernel, in);
 	if (r.status == EMUL_DONE) {
-		regs->rip += in.len;
+		regs->rip += in->len;
 		regs->rflags &= ~X86_FLAGS_RF;
 		if (unlikely(regs->rflags & X86_FLAGS_TF))
 			return EMUL_EXC(VEC_DB, 0);
@@ -132,13 +116,12 @@ struct emul_result emul_privop(struct vcpu *v, struct cpu_user_regs *regs, bool 
 
 struct emul_result emul_ud(struct vcpu *v, struct cpu_user_regs *regs)
 {
-	uint8_t buf[16];
-	struct insn in;
+	const struct insn *in = insn_fetch(regs->rip);
 
-	if (!insn_decode(&in, buf, emul_fetch(buf, regs->rip)) || in.op != INSN_FORCED_CPUID)
+	if (!in || in->op != INSN_FORCED_CPUID)
 		return NOT_OURS;
 	do_cpuid(v, regs);
-	regs->rip += in.len;
+	regs->rip += in->len;
 	regs->rflags &= ~X86_FLAGS_RF;
 	if (unlikely(regs->rflags & X86_FLAGS_TF))
 		return EMUL_EXC(VEC_DB, 0);

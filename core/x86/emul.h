@@ -47,10 +47,4 @@ struct emul_result emul_cr(struct vcpu *v, struct cpu_user_regs *regs, const str
 struct emul_result emul_dr(struct vcpu *v, struct cpu_user_regs *regs, const struct insn *in);
 struct emul_result emul_io(struct cpu_user_regs *regs, const struct insn *in);
 
-/**
- * emul_fetch() - copy code at @rip into @buf, which holds 16 bytes. Returns how many of the first
- * INSN_MAX could be read: it stops at a page that is not there.
- */
-size_t emul_fetch(uint8_t *buf, uint64_t rip);
-
 #endif

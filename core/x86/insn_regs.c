@@ -4,40 +4,10 @@
 
 #define OFF(r) offsetof(struct cpu_user_regs, r)
 
-static const uint8_t reg_offset[16] = {
+const uint8_t insn_reg_offset[16] = {
 	OFF(rax), OFF(rcx), OFF(rdx), OFF(rbx), OFF(rsp), OFF(rbp), OFF(rsi), OFF(rdi),
 	OFF(r8),  OFF(r9),  OFF(r10), OFF(r11), OFF(r12), OFF(r13), OFF(r14), OFF(r15),
 };
-
-uint64_t *insn_reg(struct cpu_user_regs *regs, unsigned n)
-{
-	return (uint64_t *)((char *)regs + reg_offset[n & 15]);
-}
-
-static uint64_t reg_get(const struct cpu_user_regs *regs, unsigned n)
-{
-	return *(const uint64_t *)((const char *)regs + reg_offset[n]);
-}
-
-uint64_t insn_ea(const struct insn *in, const struct cpu_user_regs *regs, uint64_t fs_base,
-		 uint64_t gs_base)
-{
-	uint64_t ea = (uint64_t)(int64_t)in->disp;
-
-	if (in->base != INSN_NO_REG)
-		ea += reg_get(regs, in->base);
-	if (in->index != INSN_NO_REG)
-		ea += reg_get(regs, in->index) << in->scale;
-	if (in->rip_rel)
-		ea += regs->rip + in->len;
-	if (in->addr32)
-		ea = (uint32_t)ea;
-	if (in->seg == INSN_SEG_FS)
-		ea += fs_base;
-	else if (in->seg == INSN_SEG_GS)
-		ea += gs_base;
-	return ea;
-}
 
 uint64_t insn_reg_read(const struct insn *in, struct cpu_user_regs *regs)
 {

@@ -4,8 +4,10 @@
 #include <arch/x86.h>
 
 #include "core/domain.h"
+#include "core/x86/extable.h"
+#include "core/x86/insn_fetch.h"
+#include "core/x86/ptstore.h"
 #include "core/x86/segbase.h"
-#include "core/x86/uaccess.h"
 #include "core/xen_errno.h"
 
 /* Lost races with A and D bits or other vCPUs before the guest runs the instruction again. */
@@ -23,16 +25,51 @@ static uint64_t bit_offset(const struct insn *in, uint64_t src)
 	return (uint64_t)((n >> shift) * in->size);
 }
 
-static void advance_string(const struct insn *in, struct cpu_user_regs *regs)
+/* One step of STOS. False when it has to run again for the next one. */
+static bool advance_string(const struct insn *in, struct cpu_user_regs *regs)
 {
-	uint64_t step = regs->rflags & X86_FLAGS_DF ? -(uint64_t)in->size : in->size;
+	uint64_t mask = in->addr32 ? UINT32_MAX : UINT64_MAX;
 
-	regs->rdi = in->addr32 ? (uint32_t)(regs->rdi + step) : regs->rdi + step;
+	regs->rdi += regs->rflags & X86_FLAGS_DF ? -(uint64_t)in->size : in->size;
+	regs->rdi &= mask;
 	if (!in->rep)
-		return;
-	regs->rcx = in->addr32 ? (uint32_t)(regs->rcx - 1) : regs->rcx - 1;
-	if (in->addr32 ? (uint32_t)regs->rcx : regs->rcx)
-		regs->rip -= in->len; /* not the last one: the instruction runs again */
+		return true;
+	regs->rcx = (regs->rcx - 1) & mask;
+	return !regs->rcx;
+}
+
+/* cr2 has been found in guest memory, so the word around the operand is there too;
+ * it is read through the guest's own mapping. */
+static inline bool read_word(uint64_t va, uint64_t *val)
+{
+	uint64_t v, bad;
+
+	__asm__ volatile("xor %k[bad], %k[bad]\n"
+			 "1:\tmov (%[p]), %[v]\n"
+			 "\tjmp 3f\n"
+			 "2:\tmov $1, %k[bad]\n"
+			 "3:\n\t" EX_ENTRY(1b, 2b)
+			 : [v] "=&r"(v), [bad] "=&r"(bad)
+			 : [p] "r"(va)
+			 : "memory", "cc");
+	*val = v;
+	return !bad;
+}
+
+/* Past the instruction: RF ends with it, and a single-stepping guest gets its #DB. */
+static inline struct emul_result retire(const struct insn *in, struct cpu_user_regs *regs)
+{
+	regs->rip += in->len;
+	regs->rflags &= ~X86_FLAGS_RF;
+	if (unlikely(regs->rflags & X86_FLAGS_TF))
+		return EMUL_EXC(VEC_DB, 0);
+	return EMUL_OK;
+}
+
+static inline int apply(struct vcpu *v, uint64_t ea, uint64_t old, uint64_t val, uint64_t *seen)
+{
+	return mm_pt_cmpxchg(&v->domain->mm, MFN(v->arch.root_cr3 >> PAGE_SHIFT), ea, old, val,
+			     seen);
 }
 
 /* The store is done: registers, flags and rip follow. */
@@ -48,67 +85,86 @@ static struct emul_result finish(const struct insn *in, struct cpu_user_regs *re
 		if (!s->store)
 			insn_reg_store(regs, 0, in->size, false, s->old);
 		break;
+	case INSN_STOS:
+		if (!advance_string(in, regs)) {
+			regs->rflags &= ~X86_FLAGS_RF;
+			return EMUL_OK;
+		}
+		break;
 	default:
 		break;
 	}
-	regs->rflags = s->flags & ~X86_FLAGS_RF;
-	regs->rip += in->len;
-	if (in->op == INSN_STOS)
-		advance_string(in, regs);
-	if (unlikely(regs->rflags & X86_FLAGS_TF))
-		return EMUL_EXC(VEC_DB, 0);
-	return EMUL_OK;
+	regs->rflags = s->flags;
+	return retire(in, regs);
 }
 
-struct emul_result ptwrite_emulate(struct vcpu *v, struct cpu_user_regs *regs, uint64_t cr2,
-				   uint32_t error)
+static __attribute__((noinline)) struct emul_result
+any_store(struct vcpu *v, struct cpu_user_regs *regs, const struct insn *in, uint64_t cr2,
+	  uint32_t error)
 {
-	uint8_t buf[16];
-	struct insn in;
-	struct ptstore s;
-	uint64_t word, seen;
+	struct ptstore s = { .rax = regs->rax };
+	uint64_t word, seen, ea = insn_ea(in, regs);
 
-	if (!insn_decode(&in, buf, emul_fetch(buf, regs->rip)) || in.op > INSN_STOS)
-		return (struct emul_result){ .status = EMUL_NOT };
-
-	s.src = in.imm_src ? (uint64_t)in.imm
-			   : in.op == INSN_STOS ? regs->rax : insn_reg_read(&in, regs);
-	s.rax = regs->rax;
-	uint64_t fs = in.seg == INSN_SEG_FS ? segbase_read_fs() : 0;
-	uint64_t gs = in.seg == INSN_SEG_GS ? segbase_read_gs_kernel(v) : 0;
-	uint64_t ea = insn_ea(&in, regs, fs, gs) + bit_offset(&in, s.src);
+	s.src = in->imm_src ? (uint64_t)in->imm
+			    : in->op == INSN_STOS ? regs->rax : insn_reg_read(in, regs);
+	ea += bit_offset(in, s.src);
+	if (unlikely(in->seg != INSN_SEG_NONE))
+		ea += in->seg == INSN_SEG_FS ? segbase_read_fs() : segbase_read_gs_kernel(v);
 	unsigned shift = (ea & 7) * 8;
 
 	/* Another instruction than the one that faulted, or one that spans entries. */
-	if ((ea ^ cr2) >> PAGE_SHIFT || (ea & 7) + in.size > 8)
+	if (unlikely((ea ^ cr2) >> PAGE_SHIFT || (ea & 7) + in->size > 8))
 		return (struct emul_result){ .status = EMUL_NOT };
-	if (guest_read64(&word, ea & ~7UL))
+	ea &= ~7UL;
+	if (unlikely(!read_word(ea, &word)))
 		return (struct emul_result){ .status = EMUL_RETRY };
 
-	uint64_t mask = UINT64_MAX >> (64 - in.size * 8) << shift;
-	mfn_t root = MFN(v->arch.root_cr3 >> PAGE_SHIFT);
+	uint64_t mask = UINT64_MAX >> (64 - in->size * 8) << shift;
 
 	for (unsigned i = 0; i < MAX_TRIES; i++) {
 		s.flags = regs->rflags;
 		s.old = (word & mask) >> shift;
-		ptstore_compute(&in, &s);
+		ptstore_compute(in, &s);
 		if (!s.store)
-			return finish(&in, regs, &s);
+			return finish(in, regs, &s);
 
-		uint64_t new_word = (word & ~mask) | s.new_ << shift;
-		int rc = mm_pt_cmpxchg(&v->domain->mm, root, ea & ~7UL, word, new_word, &seen);
+		int rc = apply(v, ea, word, (word & ~mask) | s.new_ << shift, &seen);
 
 		if (likely(rc == 0)) {
 			if (likely(seen == word))
-				return finish(&in, regs, &s);
+				return finish(in, regs, &s);
 			word = seen;
 			continue;
 		}
 		if (rc == MM_PREEMPTED || rc == -XEN_EFAULT) /* later, or no page table any more */
-			return (struct emul_result){ .status = EMUL_RETRY };
+			break;
 		return (struct emul_result){
 			.status = EMUL_FAULT, .vector = VEC_PF, .error = error, .cr2 = cr2
 		};
 	}
 	return (struct emul_result){ .status = EMUL_RETRY };
+}
+
+struct emul_result ptwrite_emulate(struct vcpu *v, struct cpu_user_regs *regs, uint64_t cr2,
+				   uint32_t error)
+{
+	const struct insn *in = insn_fetch(regs->rip);
+	uint64_t word, seen;
+
+	if (unlikely(!in || in->op > INSN_STOS))
+		return (struct emul_result){ .status = EMUL_NOT };
+
+	/* MOV and XCHG of a whole entry, at the address that faulted; all else, and what fails. */
+	if (likely(in->op <= INSN_XCHG && in->size == 8 && !(cr2 & 7) && !in->seg &&
+		   insn_ea(in, regs) == cr2 && read_word(cr2, &word))) {
+		uint64_t *reg = insn_reg(regs, in->reg & 15);
+		uint64_t val = in->imm_src ? (uint64_t)in->imm : *reg;
+
+		if (likely(apply(v, cr2, word, val, &seen) == 0 && seen == word)) {
+			if (in->op == INSN_XCHG)
+				*reg = word;
+			return retire(in, regs);
+		}
+	}
+	return any_store(v, regs, in, cr2, error);
 }

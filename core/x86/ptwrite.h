@@ -7,7 +7,6 @@
 #ifndef CORE_X86_PTWRITE_H
 #define CORE_X86_PTWRITE_H
 
-#include "core/x86/decode.h"
 #include "core/x86/emul.h"
 
 /**
@@ -17,18 +16,5 @@
  */
 struct emul_result ptwrite_emulate(struct vcpu *v, struct cpu_user_regs *regs, uint64_t cr2,
 				   uint32_t error);
-
-/* One computed store; pure, so it can be checked against the real instruction. */
-struct ptstore {
-	uint64_t old;	/* in: current value of the operand, @in->size bytes */
-	uint64_t src;	/* in: source operand */
-	uint64_t rax;	/* in: for cmpxchg */
-	uint64_t new_;	/* out: value to store */
-	bool store;	/* out: false when nothing is stored (failed cmpxchg) */
-	uint64_t flags; /* in and out: rflags */
-};
-
-/** ptstore_compute() - what @in does to memory and flags; registers are the caller's. */
-void ptstore_compute(const struct insn *in, struct ptstore *s);
 
 #endif
