@@ -97,9 +97,15 @@ class Printer:
         self._verbose, self._silent = verbose, only is not None and not verbose
         self.session: Session | None = None
 
+    def _own_table(self, line: LogLine | None) -> bool:
+        """The hypervisor's final table: ours says the same and more."""
+        words = line.text.split() if line and line.who == "xylem" else []
+        return words[:2] == ["guest", "kind"] or (
+            len(words) > 7 and words[0] in self._index and words[1] in ("linux", "mini", "pv"))
+
     def line(self, line: LogLine | None, raw: str) -> None:
         """One line of the log."""
-        if self._silent or not raw:
+        if self._silent or not raw or (not self._verbose and self._own_table(line)):
             return
         if self.session:
             self.session.progress.clear()
