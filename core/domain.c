@@ -171,7 +171,7 @@ void domain_free(struct domain *d)
 	for (unsigned i = 0; i < d->max_vcpus; i++)
 		if (d->vcpu[i])
 			page_free(arch_virt_to_mfn(d->vcpu[i]));
-	/* Release: the next owner of the slot sees the block unused. PAIRS: domain_slot */
+	/* Release: the next owner, who acquires it in claim(), sees the block unused. */
 	atomic_store_explicit(&slots[id].claimed, false, memory_order_release);
 	if (atomic_fetch_sub(&live_count, 1) == 1 && empty_hook)
 		empty_hook();

@@ -180,7 +180,7 @@ void domain_end_init(struct domain *d)
 
 static void one_stopped(struct domain *d, unsigned n)
 {
-	/* Release what each vCPU did, acquire it all before the teardown. PAIRS: live_vcpus */
+	/* Release what each vCPU did, acquire it all before the teardown. */
 	if (atomic_fetch_sub(&d->live_vcpus, n) == n)
 		inbox_post(d->home_cpu, &d->teardown_msg);
 }

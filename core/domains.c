@@ -135,7 +135,7 @@ static void build(struct build_job *job)
 	if (strcmp(d->name, run.attach) == 0)
 		console_attach(d);
 	domain_start(d);
-	/* Seen by domains_end_all(), or it sees the command. PAIRS: run_ended */
+	/* Either the command's domains_end_all() finds it, or this sees the command. */
 	if (atomic_load(&run.ended))
 		domain_end(d, END_KILLED, "ended on request");
 }

@@ -35,8 +35,8 @@ uint64_t time_scale_apply(struct time_scale s, uint64_t ticks)
 }
 
 /*
- * PAIRS: time_version: readers take version, then the data, then version again; the writer's odd
- * value is visible before any new data, the new data before the even value.
+ * Readers, the guest's, take version, then the data, then version again; the writer's odd value is
+ * visible before any new data, the new data before the even value.
  */
 void time_info_write(struct vcpu_time_info *t, struct time_scale s, uint64_t tsc,
 		     uint64_t system_time)
@@ -45,11 +45,11 @@ void time_info_write(struct vcpu_time_info *t, struct time_scale s, uint64_t tsc
 
 	__atomic_store_n(&t->version, version + 1, __ATOMIC_RELAXED);
 	atomic_thread_fence(memory_order_release);
-	t->tsc_timestamp = tsc;
-	t->system_time = system_time;
-	t->tsc_to_system_mul = s.mul;
-	t->tsc_shift = s.shift;
-	t->flags = XEN_PVCLOCK_TSC_STABLE_BIT;
+	__atomic_store_n(&t->tsc_timestamp, tsc, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->system_time, system_time, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->tsc_to_system_mul, s.mul, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->tsc_shift, s.shift, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->flags, XEN_PVCLOCK_TSC_STABLE_BIT, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->version, version + 2, __ATOMIC_RELEASE);
 }
 

@@ -21,7 +21,7 @@ int vcpu_runstate_write(const struct domain *d, const struct sched_runstate *rs,
 		return copy_to_guest(gva, &info, sizeof(info)) ? -XEN_EFAULT : 0;
 	/*
 	 * XEN_RUNSTATE_UPDATE is set before anything changes and cleared last: a reader on another
-	 * vCPU that sees it, or sees state_entry_time change, reads again. PAIRS: runstate_update
+	 * vCPU that sees it, or sees state_entry_time change, reads again.
 	 */
 	info.state_entry_time |= XEN_RUNSTATE_UPDATE;
 	top = (uint8_t)(info.state_entry_time >> 56);

@@ -133,7 +133,8 @@ def main(argv: list[str]) -> int:
 
     where = build.hypervisor()
     need_mini = any(guest.family == "mini" for guest in guests)
-    boot_plan = plan.make_plan(guests, build.mini_kernel(where) if need_mini else None, {})
+    boot_plan = plan.make_plan(guests, build.mini_kernel(where) if need_mini else None,
+                               {"attach": args.attach} if args.attach else {})
     for facts in boot_plan.kernels.values():
         ui.say(f"{facts['file']}: sha256 {facts['sha256']}")
     options = Options(pcpus, plan.host_memory(boot_plan, mem), args.icount, args.qemu_arg,
@@ -146,7 +147,7 @@ def main(argv: list[str]) -> int:
     session = Session(boot_plan, options, Limits(seconds, timeout), printer.line, args.attach,
                       log)
     printer.session = session
-    words = [*args.hv] + ([f"attach={args.attach}"] if args.attach else [])
+    words = [*args.hv]
 
     def boot(machine: Machine) -> list[str]:
         if args.iso:

@@ -63,9 +63,9 @@ Test(time, version_protocol)
 		uint32_t v1 = __atomic_load_n(&shared.version, __ATOMIC_ACQUIRE), v2;
 		struct vcpu_time_info c;
 
-		c.tsc_timestamp = *(volatile uint64_t *)&shared.tsc_timestamp;
-		c.system_time = *(volatile uint64_t *)&shared.system_time;
-		c.tsc_to_system_mul = *(volatile uint32_t *)&shared.tsc_to_system_mul;
+		c.tsc_timestamp = __atomic_load_n(&shared.tsc_timestamp, __ATOMIC_RELAXED);
+		c.system_time = __atomic_load_n(&shared.system_time, __ATOMIC_RELAXED);
+		c.tsc_to_system_mul = __atomic_load_n(&shared.tsc_to_system_mul, __ATOMIC_RELAXED);
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		v2 = __atomic_load_n(&shared.version, __ATOMIC_RELAXED);
 		if (v1 & 1 || v1 != v2)
