@@ -54,32 +54,9 @@ static long op_down(struct vcpu *v)
 	return 0;
 }
 
-/* A remote vCPU's runstate changes while it is read: take a picture that stood still. */
-static struct sched_runstate runstate_of(struct vcpu *v)
-{
-	const struct sched_runstate *rs = &v->unit.rs;
-	struct sched_runstate out;
-	uint64_t entry, now = arch_now_ns();
-
-	if (sched_home(&v->unit) == this_pcpu()->id)
-		return sched_runstate(&v->unit, now);
-	for (unsigned tries = 0; tries < 64; tries++) {
-		entry = __atomic_load_n(&rs->entry_ns, __ATOMIC_ACQUIRE);
-		out.entry_ns = entry;
-		out.state = __atomic_load_n(&rs->state, __ATOMIC_ACQUIRE);
-		for (unsigned i = 0; i < 4; i++)
-			out.time[i] = __atomic_load_n(&rs->time[i], __ATOMIC_ACQUIRE);
-		if (__atomic_load_n(&rs->entry_ns, __ATOMIC_ACQUIRE) == entry)
-			break;
-	}
-	if (now > out.entry_ns)
-		out.time[out.state & 3] += now - out.entry_ns;
-	return out;
-}
-
 static long op_get_runstate(struct vcpu *v, uint64_t arg)
 {
-	struct sched_runstate rs = runstate_of(v);
+	struct sched_runstate rs = sched_runstate(&v->unit, arch_now_ns());
 	struct vcpu_runstate_info info = {.state = rs.state, .state_entry_time = rs.entry_ns};
 
 	for (unsigned i = 0; i < 4; i++)
@@ -97,7 +74,7 @@ static long op_register_runstate(struct vcpu *v, uint64_t arg)
 	atomic_store(&v->runstate_gva, area.addr.p);
 	if (!area.addr.p)
 		return 0;
-	rs = runstate_of(v);
+	rs = sched_runstate(&v->unit, arch_now_ns());
 	/* As in Xen, an address that cannot be written now is no error: it may become mapped. */
 	vcpu_runstate_write(v->domain, &rs, area.addr.p);
 	return 0;

@@ -59,20 +59,51 @@ void sched_online(void)
 
 /* ---- accounting ---- */
 
+/*
+ * The runstate is a seqlock with one writer (the home): rs_seq is odd while it changes. Each store
+ * to the data releases the odd number before it; a reader that acquires any of them sees that.
+ * PAIRS: sched_runstate
+ */
+static void store_rel(uint64_t *p, uint64_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+
 void sched_set_runstate(struct sched_unit *u, int state, uint64_t now)
 {
 	struct sched_runstate *rs = &u->rs;
+	uint32_t seq = atomic_load_explicit(&u->rs_seq, memory_order_relaxed);
 	int old = rs->state;
 
 	if (state == old)
 		return;
 	/* Each moment is charged to exactly one state: time[] always sums up to entry - creation. */
 	now = MAX(now, rs->entry_ns);
-	rs->time[old] += now - rs->entry_ns;
-	rs->entry_ns = now;
-	rs->state = state;
+	atomic_store_explicit(&u->rs_seq, seq + 1, memory_order_relaxed);
+	store_rel(&rs->time[old], rs->time[old] + now - rs->entry_ns);
+	store_rel(&rs->entry_ns, now);
+	__atomic_store_n(&rs->state, state, __ATOMIC_RELEASE);
+	atomic_store_explicit(&u->rs_seq, seq + 2, memory_order_release);
 	if (sched_hooks && sched_hooks->on_runstate)
 		sched_hooks->on_runstate(u, old, now);
+}
+
+struct sched_runstate sched_runstate(const struct sched_unit *u, uint64_t now)
+{
+	struct sched_runstate r;
+	uint32_t seq;
+
+	do {
+		/* PAIRS: sched_runstate */
+		seq = atomic_load_explicit(&u->rs_seq, memory_order_acquire);
+		for (unsigned i = 0; i < ARRAY_SIZE(r.time); i++)
+			r.time[i] = __atomic_load_n(&u->rs.time[i], __ATOMIC_ACQUIRE);
+		r.entry_ns = __atomic_load_n(&u->rs.entry_ns, __ATOMIC_ACQUIRE);
+		r.state = __atomic_load_n(&u->rs.state, __ATOMIC_ACQUIRE);
+	} while (seq & 1 || seq != atomic_load_explicit(&u->rs_seq, memory_order_relaxed));
+	if (now > r.entry_ns)
+		r.time[r.state] += now - r.entry_ns;
+	return r;
 }
 
 void sched_charge(struct pcpu *p, uint64_t now)
@@ -305,8 +336,8 @@ struct sched_unit *sched_pick(uint64_t now)
 		prev = NULL;
 	}
 	next = best_queued(s);
-	if (prev && ((!next && unit_allowed(prev, p->id)) ||
-		     (next && keep_current(s, next, p->id)))) {
+	if (prev &&
+	    ((!next && unit_allowed(prev, p->id)) || (next && keep_current(s, next, p->id)))) {
 		next = NULL;
 	} else {
 		if (prev) {
@@ -351,15 +382,6 @@ void sched_yield_current(void)
 
 	p->sched.yielded = true;
 	p->work |= WORK_RESCHED;
-}
-
-struct sched_runstate sched_runstate(const struct sched_unit *u, uint64_t now)
-{
-	struct sched_runstate r = u->rs;
-
-	if (now > r.entry_ns)
-		r.time[r.state] += now - r.entry_ns;
-	return r;
 }
 
 uint64_t sched_cpu_ns(const struct sched_unit *u)

@@ -73,29 +73,30 @@ struct sched_runstate {
 
 struct sched_unit {
 	_Atomic uint32_t state;
-	_Atomic uint32_t home; /* pCPU that owns it */
+	_Atomic uint32_t home;	 /* pCPU that owns it */
 	_Atomic uint64_t cpu_ns; /* run time; written by its home */
 
 	/* Home only. */
 	struct sched_unit *next, *prev; /* run queue */
 	uint32_t weight;
-	uint32_t vt_rem;	   /* remainder of the last division by weight */
-	uint64_t avt;		   /* virtual ns */
-	uint64_t warp_vt;	   /* W in virtual ns */
+	uint32_t vt_rem;  /* remainder of the last division by weight */
+	uint64_t avt;	  /* virtual ns */
+	uint64_t warp_vt; /* W in virtual ns */
 	uint64_t warp_limit_ns, unwarp_ns;
-	uint64_t warp_used_ns;	   /* run time warped so far */
-	uint64_t warp_off_ns;	   /* when it was last unwarped or blocked */
+	uint64_t warp_used_ns; /* run time warped so far */
+	uint64_t warp_off_ns;  /* when it was last unwarped or blocked */
 	bool warped;
-	bool stopping;	    /* the stop has reached its home */
-	bool stop_finished; /* off; on_stopped waits for messages still on their way */
-	bool fresh;	    /* while moving: its start, not a migration */
+	bool stopping;	     /* the stop has reached its home */
+	bool stop_finished;  /* off; on_stopped waits for messages still on their way */
+	bool fresh;	     /* while moving: its start, not a migration */
 	uint32_t rotated_by; /* while moving: 1 + pCPU that wants one back */
 	cpumask_t pin;
-	int64_t lag;		   /* service it missed, see sched_balance.c */
-	uint64_t moved_ns;	   /* when it came to its home */
-	uint64_t account_ns;	   /* run time is charged up to here */
+	int64_t lag;		 /* service it missed, see sched_move.c */
+	uint64_t moved_ns;	 /* when it came to its home */
+	uint64_t account_ns;	 /* run time is charged up to here */
+	_Atomic uint32_t rs_seq; /* odd while rs changes; PAIRS: sched_runstate */
 	struct sched_runstate rs;
-	uint64_t rel_avt;	   /* while moving: AVT - SVT of the old home */
+	uint64_t rel_avt; /* while moving: AVT - SVT of the old home */
 	uint64_t nr_switches, nr_migrations;
 
 	struct inbox_msg wake_msg;
@@ -117,9 +118,11 @@ struct sched_hooks {
 
 /* Published by each pCPU, read by all: its own cache line. */
 struct sched_load {
-	_Atomic uint32_t weight; /* sum of the weights of runnable units, the running one included */
-	_Atomic uint32_t nr;	 /* their number */
-	_Atomic uint32_t inbound; /* weight on its way here: added by senders, taken off on arrival */
+	_Atomic uint32_t
+		weight;	     /* sum of the weights of runnable units, the running one included */
+	_Atomic uint32_t nr; /* their number */
+	_Atomic uint32_t
+		inbound; /* weight on its way here: added by senders, taken off on arrival */
 	_Atomic uint64_t rotated_ns; /* when it last took its turn as one of the heavy ones */
 	_Atomic bool online;
 } CACHE_ALIGNED;
@@ -224,7 +227,10 @@ bool sched_current_must_leave(void);
  */
 bool sched_set_params(struct sched_unit *u, const struct sched_params *params);
 
-/** sched_runstate() - @u's runstate with the running state's time up to @now added. Home pCPU. */
+/**
+ * sched_runstate() - @u's runstate with the time in its present state up to @now added. Any pCPU;
+ * a consistent picture, also while it changes.
+ */
 struct sched_runstate sched_runstate(const struct sched_unit *u, uint64_t now_ns);
 
 /** sched_cpu_ns() - run time of @u, charged up to its last account. Any pCPU, may lag. */

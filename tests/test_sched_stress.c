@@ -34,7 +34,7 @@ struct worker {
 
 static struct {
 	struct worker w[UNITS];
-	_Atomic uint64_t sent, eaten, doubles;
+	_Atomic uint64_t sent, eaten, doubles, torn;
 	_Atomic unsigned stopped;
 	_Atomic bool stopping, done;
 	uint64_t start_ns;
@@ -60,9 +60,20 @@ static void on_stopped(struct sched_unit *u)
 		arch_kick(i);
 }
 
+/* Anybody's runstate, from here: its times must sum up to the present. */
+static void check_runstate(struct worker *w)
+{
+	uint64_t now = arch_now_ns();
+	struct sched_runstate rs = sched_runstate(&w->u, now);
+	uint64_t sum = rs.time[0] + rs.time[1] + rs.time[2] + rs.time[3];
+
+	if (sum != MAX(now, rs.entry_ns) - st.start_ns)
+		atomic_fetch_add(&st.torn, 1);
+}
+
 static void change_params(struct worker *me, struct worker *other)
 {
-	struct sched_params sp = { .weight = 1 + draw(me) % 2000, .warp_us = draw(me) % 3 * 500 };
+	struct sched_params sp = {.weight = 1 + draw(me) % 2000, .warp_us = draw(me) % 3 * 500};
 
 	if (atomic_exchange(&other->params_lock, true))
 		return;
@@ -101,6 +112,10 @@ static void guest(struct worker *w)
 	switch (draw(w) % 16) {
 	case 0:
 		change_params(w, &st.w[draw(w) % UNITS]);
+		break;
+	case 4:
+	case 5:
+		check_runstate(&st.w[draw(w) % UNITS]);
 		break;
 	case 1:
 		sched_yield_current();
@@ -179,8 +194,7 @@ Test(sched_stress, mail_is_conserved, .timeout = 240)
 	for (unsigned i = 0; i < UNITS; i++) {
 		struct worker *w = &st.w[i];
 
-		sched_unit_init(&w->u, &(struct sched_params){ .weight = 100 + 50 * i },
-				st.start_ns);
+		sched_unit_init(&w->u, &(struct sched_params){.weight = 100 + 50 * i}, st.start_ns);
 		atomic_store(&w->on_cpu, -1);
 		w->rng = seed + i * 7919;
 	}
@@ -188,6 +202,7 @@ Test(sched_stress, mail_is_conserved, .timeout = 240)
 	host_threads_join();
 
 	cr_expect_eq(atomic_load(&st.doubles), 0, "a unit was on two pCPUs");
+	cr_expect_eq(atomic_load(&st.torn), 0, "%lu runstates were torn", atomic_load(&st.torn));
 	cr_expect_eq(atomic_load(&st.sent), (uint64_t)UNITS * QUOTA);
 	for (unsigned i = 0; i < UNITS; i++) {
 		struct worker *w = &st.w[i];
