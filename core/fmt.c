@@ -142,10 +142,10 @@ static int64_t sign_extend(uint64_t v, unsigned size)
 
 int fmt_vsnprintf(char *buf, size_t size, const char *fmt, va_list ap)
 {
-	struct out o = { buf, size, 0 };
+	struct out o = {buf, size, 0};
 
 	for (const char *f = fmt; *f; f++) {
-		struct spec sp = { .precision = -1 };
+		struct spec sp = {.precision = -1};
 		unsigned bytes;
 		uint64_t v;
 		char sign = 0;
@@ -196,7 +196,10 @@ int fmt_vsnprintf(char *buf, size_t size, const char *fmt, va_list ap)
 		case 'o':
 			v = bytes == 8 ? va_arg(ap, uint64_t) : va_arg(ap, unsigned);
 			put_number(&o, &sp, truncate_to(v, bytes),
-				   *f == 'u' ? 10 : *f == 'o' ? 8 : 16, 0);
+				   *f == 'u'   ? 10
+				   : *f == 'o' ? 8
+					       : 16,
+				   0);
 			break;
 		case 'p':
 			sp.alt = true;

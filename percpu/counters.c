@@ -80,10 +80,9 @@ void xlock_lock(struct xlock *l)
 		cpu_relax();
 	}
 	if (waited)
-		atomic_store_explicit(
-			&l->contended,
-			atomic_load_explicit(&l->contended, memory_order_relaxed) + 1,
-			memory_order_relaxed);
+		atomic_store_explicit(&l->contended,
+				      atomic_load_explicit(&l->contended, memory_order_relaxed) + 1,
+				      memory_order_relaxed);
 	lock_register(l);
 }
 

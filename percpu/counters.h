@@ -51,7 +51,10 @@ struct xlock {
 	_Atomic bool registered;
 };
 
-#define XLOCK_INIT(n) { .name = (n) }
+#define XLOCK_INIT(n)       \
+	{                   \
+		.name = (n) \
+	}
 
 /** xlock_lock() - any context with interrupts off; registers the lock at its first use. */
 void xlock_lock(struct xlock *l);

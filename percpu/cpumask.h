@@ -20,8 +20,8 @@ typedef struct atomic_cpumask {
 	_Atomic uint64_t w[CPUMASK_WORDS];
 } atomic_cpumask_t;
 
-#define CPUMASK_ALL ((cpumask_t){ { ~0ULL, ~0ULL, ~0ULL, ~0ULL } })
-#define CPUMASK_NONE ((cpumask_t){ { 0, 0, 0, 0 } })
+#define CPUMASK_ALL ((cpumask_t){{~0ULL, ~0ULL, ~0ULL, ~0ULL}})
+#define CPUMASK_NONE ((cpumask_t){{0, 0, 0, 0}})
 
 static inline void cpumask_zero(cpumask_t *m)
 {
@@ -86,8 +86,8 @@ static inline unsigned cpumask_next(const cpumask_t *m, unsigned from)
 }
 
 /** for_each_cpu_in() - @cpu (unsigned) runs over the members of *@m in ascending order. */
-#define for_each_cpu_in(cpu, m)                                                                    \
-	for ((cpu) = cpumask_next((m), 0); (cpu) < CPUMASK_BITS;                                   \
+#define for_each_cpu_in(cpu, m)                                  \
+	for ((cpu) = cpumask_next((m), 0); (cpu) < CPUMASK_BITS; \
 	     (cpu) = cpumask_next((m), (cpu) + 1))
 
 /** cpumask_set_atomic() - add @cpu; returns whether it was a member before. Full barrier. */

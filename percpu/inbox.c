@@ -11,8 +11,8 @@ bool inbox_push(struct inbox *in, struct inbox_msg *msg)
 	do {
 		msg->next = head;
 		/* PAIRS: inbox_publish */
-	} while (!atomic_compare_exchange_weak_explicit(
-		&in->head, &head, msg, memory_order_release, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(&in->head, &head, msg, memory_order_release,
+							memory_order_relaxed));
 	return head == NULL;
 }
 

@@ -91,8 +91,8 @@ static bool ring_append(struct pcpu *p, unsigned stream, const char *who, const 
 			size_t len)
 {
 	struct log_ring *r = &p->log;
-	struct log_hdr h = { arch_now_ns(), (uint16_t)len, (uint8_t)strnlen(who, WHO_MAX),
-			     (uint8_t)stream, 0 };
+	struct log_hdr h = {arch_now_ns(), (uint16_t)len, (uint8_t)strnlen(who, WHO_MAX),
+			    (uint8_t)stream, 0};
 	uint32_t need = (uint32_t)(sizeof(h) + h.who_len + len);
 	uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
 
@@ -130,8 +130,8 @@ static void emit(struct log_ring *r)
 	ring_get(r, tail + sizeof(h), who, h.who_len);
 	who[h.who_len] = '\0';
 	if (h.stream == STREAM_LOG)
-		n = (size_t)fmt_snprintf(line, 64, "[%5llu.%06llu] %s| ",
-					 h.ns / NS_PER_SEC, h.ns % NS_PER_SEC / 1000, who);
+		n = (size_t)fmt_snprintf(line, 64, "[%5llu.%06llu] %s| ", h.ns / NS_PER_SEC,
+					 h.ns % NS_PER_SEC / 1000, who);
 	ring_get(r, tail + sizeof(h) + h.who_len, line + n, h.len);
 	n += h.len;
 	line[n++] = '\n';
@@ -181,7 +181,8 @@ static struct log_ring *oldest(void)
 	uint64_t best_ns = 0;
 	unsigned cpu;
 
-	for_each_cpu_in (cpu, &writer.pending) {
+	for_each_cpu_in(cpu, &writer.pending)
+	{
 		struct log_ring *r = &pcpu_get(cpu)->log;
 		struct log_hdr h;
 
@@ -323,7 +324,7 @@ char *log_json_escape(char *dst, size_t size, const char *src)
 
 	for (; *src; src++) {
 		uint8_t c = (uint8_t)*src;
-		char esc[8] = { (char)c };
+		char esc[8] = {(char)c};
 
 		if (c == '"' || c == '\\')
 			fmt_snprintf(esc, sizeof(esc), "\\%c", c);

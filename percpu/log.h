@@ -26,7 +26,7 @@ struct log_ring {
 	/* The pCPU's side. */
 	_Atomic uint32_t head CACHE_ALIGNED;
 	uint32_t seen_tail;
-	_Atomic uint32_t lost; /* records dropped because the ring was full */
+	_Atomic uint32_t lost;	 /* records dropped because the ring was full */
 	struct inbox_msg notify; /* tells the writer that there is something */
 	_Atomic uint32_t notify_state;
 	/* The writer's side. */

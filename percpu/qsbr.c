@@ -61,7 +61,8 @@ bool qsbr_gp_done(struct qsbr_gp *gp)
 {
 	unsigned cpu;
 
-	for_each_cpu_in (cpu, &gp->waiting) {
+	for_each_cpu_in(cpu, &gp->waiting)
+	{
 		/* PAIRS: qsbr_quiesce */
 		if (atomic_load_explicit(&pcpu_get(cpu)->qsbr.ctr, memory_order_acquire) !=
 		    gp->snap[cpu])

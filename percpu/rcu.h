@@ -50,8 +50,9 @@ static inline void rcu_read_unlock(void)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* PAIRS: rcu_publish: the store releases the object's initialisation, the load acquires it. */
+/* PAIRS: rcu_publish: acquires what the publisher wrote into the object before. */
 #define rcu_dereference(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
+/* PAIRS: rcu_publish: releases the object's initialisation. */
 #define rcu_assign_pointer(p, v) __atomic_store_n(&(p), (v), __ATOMIC_RELEASE)
 
 /** rcu_quiescent_state() - this pCPU holds no RCU-protected pointer now. Online, exit path. */

@@ -96,7 +96,7 @@ unsigned sched_find_idle(const struct sched_unit *u)
 static void update_lags(struct pcpu *p, uint64_t now)
 {
 	struct sched *s = &p->sched;
-	struct sched_unit *lists[2] = { s->queue, s->warpq };
+	struct sched_unit *lists[2] = {s->queue, s->warpq};
 	uint64_t dt = now - s->last_lag_ns;
 	int64_t missed;
 
@@ -118,8 +118,7 @@ void sched_send(struct pcpu *p, struct sched_unit *u, unsigned target)
 	if (!u->fresh && sched_hooks && sched_hooks->on_migrate_out)
 		sched_hooks->on_migrate_out(u);
 	u->rel_avt = u->avt > p->sched.svt ? u->avt - p->sched.svt : 0;
-	atomic_fetch_add_explicit(&pcpu_get(target)->load.inbound, u->weight,
-				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&pcpu_get(target)->load.inbound, u->weight, memory_order_relaxed);
 	unit_set_state(u, US_MOVING, UF_UNPARK);
 	/* From here on messages go to @target, where the unit counts as moving. PAIRS: sched_home */
 	atomic_store_explicit(&u->home, target, memory_order_release);
@@ -172,7 +171,7 @@ void sched_move_msg(struct inbox_msg *m)
 void sched_evict_msg(struct inbox_msg *m)
 {
 	struct pcpu *p = this_pcpu();
-	struct sched_unit *lists[2] = { p->sched.queue, p->sched.warpq };
+	struct sched_unit *lists[2] = {p->sched.queue, p->sched.warpq};
 
 	(void)m;
 	p->sched.evict_posted = false;
@@ -211,7 +210,7 @@ static struct sched_unit *best_to_send(struct pcpu *p, unsigned cpu, uint64_t di
 				       uint64_t settled, const struct sched_unit *except)
 {
 	uint64_t worth = load_of(cpu) ? p->sched.weight >> GAIN_SHIFT : 0;
-	struct sched_unit *lists[2] = { p->sched.queue, p->sched.warpq };
+	struct sched_unit *lists[2] = {p->sched.queue, p->sched.warpq};
 	struct sched_unit *best = NULL;
 	uint64_t best_rest = diff - MIN(diff, worth);
 
@@ -223,8 +222,7 @@ static struct sched_unit *best_to_send(struct pcpu *p, unsigned cpu, uint64_t di
 			if (u == except || !unit_allowed(u, cpu) || u->moved_ns > settled ||
 			    u->stopping)
 				continue;
-			if (rest < best_rest ||
-			    (best && rest == best_rest && u->lag > best->lag)) {
+			if (rest < best_rest || (best && rest == best_rest && u->lag > best->lag)) {
 				best = u;
 				best_rest = rest;
 			}
@@ -250,8 +248,7 @@ void sched_request_work(struct pcpu *p)
 		struct pcpu *v = pcpu_get(cpu);
 		uint64_t load;
 
-		if (!v || v == p ||
-		    atomic_load_explicit(&v->load.nr, memory_order_relaxed) < 2)
+		if (!v || v == p || atomic_load_explicit(&v->load.nr, memory_order_relaxed) < 2)
 			continue;
 		load = atomic_load_explicit(&v->load.weight, memory_order_relaxed);
 		if (load > most) {
@@ -296,22 +293,21 @@ void sched_balance_arm(struct pcpu *p, uint64_t now)
 		return;
 	update_lags(p, now);
 	/* Spread over the pCPUs and in time. */
-	timer_arm(&s->balance, now + SCHED_BALANCE_NS * 3 / 4 +
-				       random32(s) % (uint32_t)(SCHED_BALANCE_NS / 2));
+	timer_arm(&s->balance,
+		  now + SCHED_BALANCE_NS * 3 / 4 + random32(s) % (uint32_t)(SCHED_BALANCE_NS / 2));
 }
 
 /* Of the queued units that may go to @cpu and weigh no more than @max_weight. */
 static struct sched_unit *least_lagging(struct pcpu *p, unsigned cpu, uint64_t max_weight,
-				       uint64_t settled)
+					uint64_t settled)
 {
-	struct sched_unit *lists[2] = { p->sched.queue, p->sched.warpq };
+	struct sched_unit *lists[2] = {p->sched.queue, p->sched.warpq};
 	struct sched_unit *best = NULL;
 
 	for (unsigned i = 0; i < 2; i++)
 		for (struct sched_unit *u = lists[i]; u; u = u->next)
 			if (unit_allowed(u, cpu) && u->weight <= max_weight &&
-			    u->moved_ns <= settled && !u->stopping &&
-			    (!best || u->lag < best->lag))
+			    u->moved_ns <= settled && !u->stopping && (!best || u->lag < best->lag))
 				best = u;
 	return best;
 }

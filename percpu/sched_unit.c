@@ -22,8 +22,8 @@ static cpumask_t usable_pin(const cpumask_t *pin)
 
 static void apply_params(struct sched_unit *u, const struct sched_params *sp)
 {
-	u->warp_vt = MIN(sp->warp_us, 3600000000ULL) * NS_PER_US * SCHED_VT_SCALE /
-		     SCHED_WEIGHT_DEFAULT;
+	u->warp_vt =
+		MIN(sp->warp_us, 3600000000ULL) * NS_PER_US * SCHED_VT_SCALE / SCHED_WEIGHT_DEFAULT;
 	u->warp_limit_ns = MIN(sp->warp_limit_us, 3600000000ULL) * NS_PER_US;
 	u->unwarp_ns = MIN(sp->unwarp_us, 3600000000ULL) * NS_PER_US;
 	u->pin = usable_pin(&sp->pin);
@@ -65,9 +65,8 @@ static bool post_once(struct sched_unit *u, uint32_t flag, struct inbox_msg *m, 
 	do {
 		if (st & flag || not >> (st & US_MASK) & 1)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(&u->state, &st, st | flag,
-							memory_order_acq_rel,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&u->state, &st, st | flag, memory_order_acq_rel, memory_order_relaxed));
 	inbox_post(sched_home(u), m);
 	return true;
 }
@@ -181,9 +180,8 @@ void sched_unit_start(struct sched_unit *u)
 	do {
 		if (st & UF_STOP)
 			return;
-	} while (!atomic_compare_exchange_weak_explicit(&u->state, &st, US_MOVING,
-							memory_order_acq_rel,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&u->state, &st, US_MOVING, memory_order_acq_rel, memory_order_relaxed));
 	sched_set_runstate(u, RUNSTATE_runnable, now);
 	u->fresh = true;
 	sched_warp_on_wake(u, now);

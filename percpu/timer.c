@@ -85,7 +85,7 @@ static void program(struct timer_heap *h)
 
 void timer_init(struct timer *t, void (*fn)(struct timer *t, uint64_t now_ns))
 {
-	*t = (struct timer){ .expires_ns = TIME_NEVER, .fn = fn };
+	*t = (struct timer){.expires_ns = TIME_NEVER, .fn = fn};
 }
 
 void timer_arm(struct timer *t, uint64_t ns)

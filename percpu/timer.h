@@ -10,7 +10,7 @@
 #include "core/types.h"
 
 struct timer {
-	uint64_t expires_ns;			     /* system time */
+	uint64_t expires_ns;			      /* system time */
 	void (*fn)(struct timer *t, uint64_t now_ns); /* on the pCPU where it was armed */
 	struct timer *child, *sibling, *prev; /* prev: parent when first child, else left sibling */
 	uint16_t cpu;			      /* where armed */
@@ -20,7 +20,7 @@ struct timer {
 struct timer_heap {
 	struct timer *root;
 	uint64_t programmed_ns; /* last value given to arch_set_deadline() */
-	bool running;		/* inside timers_run(): the deadline is programmed once, at its end */
+	bool running; /* inside timers_run(): the deadline is programmed once, at its end */
 };
 
 /** timer_init() - prepare @t; @fn runs in the exit path, interrupts off, with @t disarmed. */

@@ -75,7 +75,7 @@ static inline struct sim_unit *sim_add(struct sched_params sp, uint64_t burst_ns
 
 static inline struct sim_unit *sim_burner(uint32_t weight)
 {
-	return sim_add((struct sched_params){ .weight = weight }, 0, 0);
+	return sim_add((struct sched_params){.weight = weight}, 0, 0);
 }
 
 static inline uint64_t sim_ran(struct sim_unit *su)

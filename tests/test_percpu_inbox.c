@@ -36,7 +36,7 @@ static uint64_t missing(const struct ledger *l, uint64_t sent)
 
 static struct ledger drain_with(struct inbox_msg *(*take)(struct inbox *), struct inbox *in)
 {
-	struct ledger l = { 0 };
+	struct ledger l = {0};
 
 	for (struct inbox_msg *m = take(in); m; m = m->next)
 		check(&l, container_of(m, struct note, msg));
@@ -50,8 +50,8 @@ static struct inbox_msg *take_without_reversal(struct inbox *in)
 
 Test(percpu_inbox, validator_notices_disorder)
 {
-	struct inbox in = { 0 };
-	struct note n[3] = { { .seq = 0 }, { .seq = 1 }, { .seq = 2 } };
+	struct inbox in = {0};
+	struct note n[3] = {{.seq = 0}, {.seq = 1}, {.seq = 2}};
 	struct ledger l;
 
 	for (unsigned i = 0; i < 3; i++)
@@ -68,8 +68,8 @@ Test(percpu_inbox, validator_notices_disorder)
 /* A push by load and store instead of CAS, with another push in between. */
 Test(percpu_inbox, validator_notices_a_lost_message)
 {
-	struct inbox in = { 0 };
-	struct note a = { .sender = 0 }, b = { .sender = 1 };
+	struct inbox in = {0};
+	struct note a = {.sender = 0}, b = {.sender = 1};
 	struct ledger l;
 
 	a.msg.next = atomic_load(&in.head);
@@ -94,7 +94,7 @@ Test(percpu_inbox, order_and_kicks)
 
 	host_sim_init(3);
 	for (unsigned i = 0; i < 10; i++) {
-		n[i] = (struct note){ .msg.fn = receive, .sender = i % 2, .seq = i / 2 };
+		n[i] = (struct note){.msg.fn = receive, .sender = i % 2, .seq = i / 2};
 		host_become(1 + i % 2);
 		inbox_post(0, &n[i].msg);
 	}
@@ -109,7 +109,7 @@ Test(percpu_inbox, order_and_kicks)
 
 Test(percpu_inbox, posting_to_oneself_needs_no_kick)
 {
-	struct note n = { .msg.fn = receive };
+	struct note n = {.msg.fn = receive};
 
 	host_sim_init(2);
 	this_pcpu()->work = 0;
@@ -133,7 +133,7 @@ static void hop(struct inbox_msg *m)
 /* A message may be posted again from its own function; that is the next drain's. */
 Test(percpu_inbox, reposting)
 {
-	struct inbox_msg m = { .fn = hop };
+	struct inbox_msg m = {.fn = hop};
 
 	host_sim_init(1);
 	inbox_post(0, &m);
@@ -171,7 +171,7 @@ static void receive_stress(struct inbox_msg *m)
 static void stress(void *arg)
 {
 	unsigned self = this_pcpu()->id;
-	unsigned seq[CPUS] = { 0 };
+	unsigned seq[CPUS] = {0};
 	unsigned rng = 12345 + self;
 
 	(void)arg;
@@ -181,7 +181,7 @@ static void stress(void *arg)
 
 		rng = rng * 1664525 + 1013904223;
 		to = rng >> 16 & (CPUS - 1);
-		*n = (struct note){ .msg.fn = receive_stress, .sender = self, .seq = seq[to]++ };
+		*n = (struct note){.msg.fn = receive_stress, .sender = self, .seq = seq[to]++};
 		inbox_post(to, &n->msg);
 		if (rng >> 24 < RUN)
 			host_service();

@@ -149,16 +149,16 @@ static void same(const char *f, const char *what, int got, const char *g, int wa
 
 Test(percpu_fmt, numbers_as_libc)
 {
-	static const char *lengths[] = { "hh", "h", "", "l", "ll", "z", "j" };
-	static const uint64_t values[] = { 0,	     1,		 9,	    10,	       255,
-					   256,	     INT_MAX,	 INT_MIN,   UINT_MAX,  LONG_MAX,
-					   LONG_MIN, ULONG_MAX,	 12345678,  0xdeadbeefcafe };
+	static const char *lengths[] = {"hh", "h", "", "l", "ll", "z", "j"};
+	static const uint64_t values[] = {
+		0,	 1,	   9,	     10,       255,	  256,	    INT_MAX,
+		INT_MIN, UINT_MAX, LONG_MAX, LONG_MIN, ULONG_MAX, 12345678, 0xdeadbeefcafe};
 	char f[32], g[128], w[128];
 
 	for (unsigned round = 0; round < 100000; round++) {
 		size_t n = 0;
-		uint64_t v = draw(3) ? values[draw(ARRAY_SIZE(values))] :
-				       (uint64_t)draw(1u << 24) << draw(40);
+		uint64_t v = draw(3) ? values[draw(ARRAY_SIZE(values))]
+				     : (uint64_t)draw(1u << 24) << draw(40);
 		const char *len = lengths[draw(ARRAY_SIZE(lengths))];
 		size_t size = draw(4) ? sizeof(g) : 1 + draw(20);
 		char conv = "diuxXo"[draw(6)];
@@ -190,8 +190,9 @@ Test(percpu_fmt, numbers_as_libc)
 
 Test(percpu_fmt, text_as_libc)
 {
-	static const char *formats[] = { "%s", "%10s", "%-10s|", "%.3s", "%8.2s", "%-8.20s|", "%.0s" };
-	static const char *texts[] = { "", "a", "hello", "a longer piece of text" };
+	static const char *formats[] = {"%s",	 "%10s",     "%-10s|", "%.3s",
+					"%8.2s", "%-8.20s|", "%.0s"};
+	static const char *texts[] = {"", "a", "hello", "a longer piece of text"};
 	char g[64], w[64];
 	char *volatile none = NULL;
 

@@ -83,7 +83,8 @@ Test(percpu_log, full_ring)
 		taken++;
 	cr_expect_gt(taken, 100);
 	cr_expect_not(log_guest_line("g", line, sizeof(line)));
-	printk("%.90s", "this one has to go: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy");
+	printk("%.90s",
+	       "this one has to go: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy");
 	host_become(0);
 	log_flush();
 	for (const char *p = text(); (p = strchr(p, '\n')) != NULL; p++)
@@ -187,7 +188,7 @@ static void writer_main(void *arg)
 
 Test(percpu_log, stress_every_line_once_in_order)
 {
-	unsigned next[CPUS] = { 0 }, lines = 0;
+	unsigned next[CPUS] = {0}, lines = 0;
 	char *save = NULL;
 
 	host_console_capture(0, out, sizeof(out) - 1);

@@ -9,7 +9,7 @@
 Test(percpu_misc, cpumask)
 {
 	cpumask_t m = CPUMASK_NONE;
-	bool model[CPUMASK_BITS] = { false };
+	bool model[CPUMASK_BITS] = {false};
 	unsigned rng = 5, cpu, n = 0, last = 0;
 
 	for (unsigned i = 0; i < 3000; i++) {
@@ -22,7 +22,8 @@ Test(percpu_misc, cpumask)
 		model[cpu] = rng & 0x1000;
 		cr_assert_eq(cpumask_test(&m, cpu), model[cpu]);
 	}
-	for_each_cpu_in (cpu, &m) {
+	for_each_cpu_in(cpu, &m)
+	{
 		cr_assert(model[cpu]);
 		cr_assert(n == 0 || cpu > last);
 		last = cpu;
@@ -40,7 +41,7 @@ Test(percpu_misc, cpumask)
 }
 
 static atomic_cpumask_t shared_mask;
-static struct counter ticks = { .name = "ticks" }, unused = { .name = "unused" };
+static struct counter ticks = {.name = "ticks"}, unused = {.name = "unused"};
 static struct xlock lock = XLOCK_INIT("test lock");
 static uint64_t guarded; /* plain: the lock is what orders it */
 
@@ -122,7 +123,7 @@ static void received(struct inbox_msg *m)
 Test(percpu_misc, preempt_pending)
 {
 	struct timer t;
-	struct inbox_msg m = { .fn = received };
+	struct inbox_msg m = {.fn = received};
 
 	host_sim_init(2);
 	this_pcpu()->work = 0;

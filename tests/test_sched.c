@@ -50,14 +50,14 @@ static double packing_error(uint32_t seed, bool pinned)
 
 	sim_init(4, seed);
 	for (unsigned i = 0; i < 12; i++) {
-		struct sched_params sp = { .weight = 256u << i % 3,
-					   .pin = cpumask_of(sim_random() % 4) };
+		struct sched_params sp = {.weight = 256u << i % 3,
+					  .pin = cpumask_of(sim_random() % 4)};
 
 		u[i] = sim_add(sp, 0, 0);
 	}
 	sim_run(NS_PER_MS);
 	for (unsigned i = 0; i < 12 && !pinned; i++) {
-		struct sched_params sp = { .weight = 256u << i % 3 };
+		struct sched_params sp = {.weight = 256u << i % 3};
 
 		cr_assert(sched_set_params(&u[i]->u, &sp));
 	}
@@ -66,8 +66,8 @@ static double packing_error(uint32_t seed, bool pinned)
 		before[i] = sim_ran(u[i]);
 	sim_run(10 * NS_PER_SEC);
 	for (unsigned i = 0; i < 12; i++) {
-		double e = share_error(sim_ran(u[i]) - before[i], (1 << i % 3) / 7.0,
-				       10 * NS_PER_SEC);
+		double e =
+			share_error(sim_ran(u[i]) - before[i], (1 << i % 3) / 7.0, 10 * NS_PER_SEC);
 
 		if (e > worst)
 			worst = e;
@@ -97,7 +97,7 @@ Test(sched, units_take_turns_without_a_perfect_packing)
 {
 	static const struct {
 		unsigned cpus, units;
-	} cases[] = { { 2, 3 }, { 4, 5 }, { 4, 9 }, { 3, 7 }, { 8, 13 } };
+	} cases[] = {{2, 3}, {4, 5}, {4, 9}, {3, 7}, {8, 13}};
 
 	for (unsigned c = 0; c < ARRAY_SIZE(cases); c++) {
 		double share = (double)cases[c].cpus / cases[c].units;
@@ -133,10 +133,10 @@ Test(sched, idle_cpus_steal)
 {
 	sim_init(8, 5);
 	for (unsigned i = 0; i < 8; i++)
-		sim_add((struct sched_params){ .pin = cpumask_of(0) }, 0, 0);
+		sim_add((struct sched_params){.pin = cpumask_of(0)}, 0, 0);
 	sim_run(NS_PER_MS);
 	for (unsigned i = 0; i < 8; i++)
-		cr_assert(sched_set_params(&sim.units[i].u, &(struct sched_params){ 0 }));
+		cr_assert(sched_set_params(&sim.units[i].u, &(struct sched_params){0}));
 	sim_run(200 * NS_PER_MS);
 	for (unsigned c = 0; c < 8; c++)
 		cr_expect_eq(pcpu_get(c)->sched.nr, 1, "cpu %u has %u units", c,
@@ -149,11 +149,11 @@ Test(sched, becoming_idle_steals_at_once)
 	struct sim_unit *io, *b;
 
 	sim_init(2, 5);
-	io = sim_add((struct sched_params){ .pin = cpumask_of(1) }, 2 * NS_PER_MS, NS_PER_SEC);
-	sim_add((struct sched_params){ .pin = cpumask_of(0) }, 0, 0);
-	b = sim_add((struct sched_params){ .pin = cpumask_of(0) }, 0, 0);
+	io = sim_add((struct sched_params){.pin = cpumask_of(1)}, 2 * NS_PER_MS, NS_PER_SEC);
+	sim_add((struct sched_params){.pin = cpumask_of(0)}, 0, 0);
+	b = sim_add((struct sched_params){.pin = cpumask_of(0)}, 0, 0);
 	sim_run(NS_PER_MS);
-	cr_assert(sched_set_params(&b->u, &(struct sched_params){ 0 }));
+	cr_assert(sched_set_params(&b->u, &(struct sched_params){0}));
 	sim_run(NS_PER_MS + NS_PER_US);
 	cr_expect_eq(unit_state_of(io), US_BLOCKED);
 	cr_expect_eq(pcpu_get(1)->sched.nr, 1);
@@ -164,7 +164,7 @@ Test(sched, pins_hold)
 {
 	sim_init(6, 11);
 	for (unsigned i = 0; i < 40; i++) {
-		struct sched_params sp = { .weight = 1 + sim_random() % 1000 };
+		struct sched_params sp = {.weight = 1 + sim_random() % 1000};
 
 		sp.pin = CPUMASK_NONE;
 		for (unsigned c = 0; c < 6; c++)
@@ -176,8 +176,8 @@ Test(sched, pins_hold)
 	}
 	for (unsigned round = 0; round < 50; round++) {
 		struct sim_unit *su = &sim.units[sim_random() % sim.n];
-		struct sched_params sp = { .weight = 1 + sim_random() % 1000,
-					   .pin = cpumask_of(sim_random() % 6) };
+		struct sched_params sp = {.weight = 1 + sim_random() % 1000,
+					  .pin = cpumask_of(sim_random() % 6)};
 
 		sim_run(40 * NS_PER_MS);
 		sched_set_params(&su->u, &sp);
@@ -197,9 +197,9 @@ Test(sched, accounting_is_exact)
 
 		sim_init(3, seed);
 		for (unsigned i = 0; i < 10; i++) {
-			struct sched_params sp = { .weight = 1 + sim_random() % 5000,
-						   .warp_us = i % 3 * 1000,
-						   .warp_limit_us = i % 2 * 300 };
+			struct sched_params sp = {.weight = 1 + sim_random() % 5000,
+						  .warp_us = i % 3 * 1000,
+						  .warp_limit_us = i % 2 * 300};
 
 			sim_add(sp, i % 3 ? 1 + sim_random() % 5000000 : 0,
 				1 + sim_random() % 20000000);
@@ -242,7 +242,7 @@ static uint64_t io_latency(uint64_t warp_us, unsigned permille)
 	sim_init(1, 99);
 	for (unsigned i = 0; i < 6; i++)
 		sim_burner(0);
-	sim_add((struct sched_params){ .warp_us = warp_us }, 200 * NS_PER_US, 10 * NS_PER_MS);
+	sim_add((struct sched_params){.warp_us = warp_us}, 200 * NS_PER_US, 10 * NS_PER_MS);
 	sim_run(60 * NS_PER_SEC);
 	cr_assert_gt(sim.nlat, 3000);
 	return sim_latency(permille);
@@ -264,7 +264,7 @@ Test(sched, warp_makes_the_difference)
 		sim_init(1, 5);
 		for (unsigned i = 0; i < 6; i++)
 			sim_burner(0);
-		sim_add((struct sched_params){ .warp_us = with ? 500000 : 0 }, 2 * NS_PER_MS,
+		sim_add((struct sched_params){.warp_us = with ? 500000 : 0}, 2 * NS_PER_MS,
 			4 * NS_PER_MS);
 		sim_run(500 * NS_PER_MS);
 		if (with)
@@ -283,7 +283,7 @@ Test(sched, warp_does_not_buy_a_larger_share)
 
 	sim_init(1, 2);
 	sim_burner(0);
-	w = sim_add((struct sched_params){ .warp_us = 100000 }, 0, 0);
+	w = sim_add((struct sched_params){.warp_us = 100000}, 0, 0);
 	sim_run(10 * NS_PER_SEC);
 	cr_expect_lt(share_error(sim_ran(w), 0.5, 10 * NS_PER_SEC), 0.015, "ran %lu", sim_ran(w));
 }
@@ -295,9 +295,9 @@ Test(sched, warp_time_limit_and_unwarp_time)
 	/* W so large that without L the other would not run for seconds. */
 	sim_init(1, 2);
 	sim_burner(0);
-	w = sim_add((struct sched_params){ .warp_us = 3000000,
-					   .warp_limit_us = 20000,
-					   .unwarp_us = 500000 },
+	w = sim_add((struct sched_params){.warp_us = 3000000,
+					  .warp_limit_us = 20000,
+					  .unwarp_us = 500000},
 		    30 * NS_PER_MS, 30 * NS_PER_MS);
 	sim_run(20 * NS_PER_MS - NS_PER_US);
 	cr_expect(w->u.warped);
@@ -338,7 +338,7 @@ Test(sched, sleep_earns_no_credit)
 
 	sim_init(1, 2);
 	a = sim_burner(0);
-	b = sim_add((struct sched_params){ 0 }, NS_PER_MS, 10 * NS_PER_SEC);
+	b = sim_add((struct sched_params){0}, NS_PER_MS, 10 * NS_PER_SEC);
 	sim_run(4 * NS_PER_SEC);
 	cr_assert_eq(unit_state_of(b), US_BLOCKED);
 	b->burst_ns = 0;
@@ -355,11 +355,11 @@ Test(sched, a_move_keeps_the_claim)
 	uint64_t before[3];
 
 	sim_init(2, 2);
-	m = sim_add((struct sched_params){ .pin = cpumask_of(0) }, 0, 0);
-	sim_add((struct sched_params){ .pin = cpumask_of(0), .weight = 4096 }, 0, 0);
-	sim_add((struct sched_params){ .pin = cpumask_of(1) }, 0, 0);
+	m = sim_add((struct sched_params){.pin = cpumask_of(0)}, 0, 0);
+	sim_add((struct sched_params){.pin = cpumask_of(0), .weight = 4096}, 0, 0);
+	sim_add((struct sched_params){.pin = cpumask_of(1)}, 0, 0);
 	sim_run(20 * NS_PER_SEC); /* the two queues' virtual times are far apart now */
-	cr_assert(sched_set_params(&m->u, &(struct sched_params){ .pin = cpumask_of(1) }));
+	cr_assert(sched_set_params(&m->u, &(struct sched_params){.pin = cpumask_of(1)}));
 	sim_settle();
 	for (unsigned i = 0; i < 3; i++)
 		before[i] = sim_ran(&sim.units[i]);

@@ -18,7 +18,7 @@ static struct sim_unit *running_unit(unsigned cpus)
 	struct sim_unit *su;
 
 	sim_init(cpus, 1);
-	su = sim_add((struct sched_params){ .pin = cpumask_of(0) }, 0, 0);
+	su = sim_add((struct sched_params){.pin = cpumask_of(0)}, 0, 0);
 	sim_settle();
 	cr_assert_eq(pcpu_get(0)->sched.cur, &su->u);
 	return su;
@@ -121,7 +121,7 @@ Test(sched_unit, waking_a_queued_unit_costs_nothing)
 	struct sim_unit *a = running_unit(2), *b;
 	uint64_t kicks;
 
-	b = sim_add((struct sched_params){ .pin = cpumask_of(0) }, 0, 0);
+	b = sim_add((struct sched_params){.pin = cpumask_of(0)}, 0, 0);
 	sim_settle();
 	cr_assert_eq(unit_state_of(b), US_QUEUED);
 	kicks = atomic_load(&pcpu_get(0)->arch.kicks);
@@ -137,7 +137,7 @@ Test(sched_unit, waking_an_off_unit_does_nothing)
 	static struct sched_unit u;
 
 	sim_init(1, 1);
-	sched_unit_init(&u, &(struct sched_params){ 0 }, sim.now);
+	sched_unit_init(&u, &(struct sched_params){0}, sim.now);
 	sched_wake(&u);
 	sim_settle();
 	cr_expect_null(pcpu_get(0)->sched.cur);
@@ -162,7 +162,7 @@ Test(sched_unit, stop_in_every_state)
 
 	/* Queued. */
 	su = running_unit(2);
-	struct sim_unit *q = sim_add((struct sched_params){ .pin = cpumask_of(0) }, 0, 0);
+	struct sim_unit *q = sim_add((struct sched_params){.pin = cpumask_of(0)}, 0, 0);
 
 	sim_settle();
 	sched_unit_stop(&q->u, stopped);
@@ -195,7 +195,7 @@ Test(sched_unit, stop_in_every_state)
 
 	/* On its way to another pCPU. */
 	sim_init(2, 1);
-	su = sim_add((struct sched_params){ .pin = cpumask_of(1) }, 0, 0);
+	su = sim_add((struct sched_params){.pin = cpumask_of(1)}, 0, 0);
 	cr_assert_eq(unit_state_of(su), US_MOVING);
 	sched_unit_stop(&su->u, stopped);
 	sim_settle();
@@ -205,7 +205,7 @@ Test(sched_unit, stop_in_every_state)
 	/* Never started; and then it can't be. */
 	sim_init(1, 1);
 	su = &sim.units[sim.n++];
-	sched_unit_init(&su->u, &(struct sched_params){ 0 }, sim.now);
+	sched_unit_init(&su->u, &(struct sched_params){0}, sim.now);
 	su->wake_at = TIME_NEVER;
 	sched_unit_stop(&su->u, stopped);
 	sched_unit_start(&su->u);
@@ -221,7 +221,7 @@ Test(sched_unit, a_stopped_unit_can_start_anew)
 	sched_unit_stop(&su->u, stopped);
 	sim_settle();
 	cr_assert_eq(su->stops, 1);
-	sched_unit_init(&su->u, &(struct sched_params){ 0 }, sim.now);
+	sched_unit_init(&su->u, &(struct sched_params){0}, sim.now);
 	sched_unit_start(&su->u);
 	sim_settle();
 	cr_expect_eq(pcpu_get(0)->sched.cur, &su->u);
@@ -268,8 +268,8 @@ Test(sched_unit, parameters_change_while_running)
 	a = sim_burner(256);
 	b = sim_burner(256);
 	sim_run(NS_PER_SEC);
-	cr_assert(sched_set_params(&a->u, &(struct sched_params){ .weight = 768 }));
-	cr_expect_not(sched_set_params(&a->u, &(struct sched_params){ 0 }), "one is under way");
+	cr_assert(sched_set_params(&a->u, &(struct sched_params){.weight = 768}));
+	cr_expect_not(sched_set_params(&a->u, &(struct sched_params){0}), "one is under way");
 	sim_settle();
 	cr_expect_eq(pcpu_get(0)->sched.weight, 1024);
 	before = sim_ran(a);
@@ -307,15 +307,15 @@ static void runstate_changed(struct sched_unit *u, int old, uint64_t now)
 
 Test(sched_unit, hooks)
 {
-	static const struct sched_hooks hooks = { migrate_out, migrate_in, runstate_changed };
+	static const struct sched_hooks hooks = {migrate_out, migrate_in, runstate_changed};
 	struct sim_unit *su;
 
 	sim_init(2, 1);
 	sched_set_hooks(&hooks);
-	su = sim_add((struct sched_params){ .pin = cpumask_of(0) }, 0, 0);
+	su = sim_add((struct sched_params){.pin = cpumask_of(0)}, 0, 0);
 	sim_run(NS_PER_MS);
 	cr_expect_eq(outs + ins, 0, "a start is no migration");
-	cr_assert(sched_set_params(&su->u, &(struct sched_params){ .pin = cpumask_of(1) }));
+	cr_assert(sched_set_params(&su->u, &(struct sched_params){.pin = cpumask_of(1)}));
 	sim_run(NS_PER_MS);
 	cr_expect_eq(outs, 1);
 	cr_expect_eq(ins, 1);
@@ -331,7 +331,7 @@ Test(sched_unit, a_blocked_unit_with_a_new_pin_wakes_there)
 
 	cr_assert(sched_block_current());
 	sim_settle();
-	cr_assert(sched_set_params(&su->u, &(struct sched_params){ .pin = cpumask_of(2) }));
+	cr_assert(sched_set_params(&su->u, &(struct sched_params){.pin = cpumask_of(2)}));
 	sim_settle();
 	host_become(1);
 	sched_wake(&su->u);
@@ -344,7 +344,7 @@ Test(sched_unit, a_pin_without_any_online_cpu_means_all)
 	struct sim_unit *su;
 
 	sim_init(2, 1);
-	su = sim_add((struct sched_params){ .pin = cpumask_of(77) }, 0, 0);
+	su = sim_add((struct sched_params){.pin = cpumask_of(77)}, 0, 0);
 	sim_settle();
 	cr_expect_eq(unit_state_of(su), US_RUNNING);
 }

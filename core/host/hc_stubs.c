@@ -2,23 +2,23 @@
 /* Hypercalls about CPU state, which the host build's vCPUs do not have: refused. */
 #include "core/hypercall.h"
 
-#define REFUSE0(name)                                                                              \
-	long name(void)                                                                            \
-	{                                                                                          \
-		return -XEN_ENOSYS;                                                                \
+#define REFUSE0(name)               \
+	long name(void)             \
+	{                           \
+		return -XEN_ENOSYS; \
 	}
-#define REFUSE1(name)                                                                              \
-	long name(uint64_t a)                                                                      \
-	{                                                                                          \
-		(void)a;                                                                           \
-		return -XEN_ENOSYS;                                                                \
+#define REFUSE1(name)               \
+	long name(uint64_t a)       \
+	{                           \
+		(void)a;            \
+		return -XEN_ENOSYS; \
 	}
-#define REFUSE2(name)                                                                              \
-	long name(uint64_t a, uint64_t b)                                                          \
-	{                                                                                          \
-		(void)a;                                                                           \
-		(void)b;                                                                           \
-		return -XEN_ENOSYS;                                                                \
+#define REFUSE2(name)                     \
+	long name(uint64_t a, uint64_t b) \
+	{                                 \
+		(void)a;                  \
+		(void)b;                  \
+		return -XEN_ENOSYS;       \
 	}
 
 REFUSE1(do_set_trap_table)

@@ -37,7 +37,7 @@ struct arch_pcpu {
 	_Atomic uint64_t deadline_ns;
 	_Atomic uint64_t kicks; /* received */
 	pthread_t thread;
-	void *rcu_state; /* of core/host/rcu.c */
+	void *rcu_state;    /* of core/host/rcu.c */
 	struct pcpu *older; /* list of all that were ever made */
 };
 

@@ -14,9 +14,9 @@ struct arch_vcpu {
 	uint64_t ldt_base;
 	unsigned ldt_ents;
 	unsigned iopl;
-	unsigned nmis;		 /* sent to it */
-	uint64_t nmi_eip;	 /* callback; 0: none, so NMIs are refused */
-	unsigned restarts;	 /* hypercalls re-issued */
+	unsigned nmis;	   /* sent to it */
+	uint64_t nmi_eip;  /* callback; 0: none, so NMIs are refused */
+	unsigned restarts; /* hypercalls re-issued */
 	unsigned restart_nr;
 	uint64_t restart_args[6];
 	unsigned time_updates;
