@@ -72,6 +72,10 @@ again:
 		table_put(c, pi);
 		return -XEN_EINVAL;
 	}
+	/* Writable translations of the page may still be cached, here and on other pCPUs: from the
+	 * end of this operation on every store to it traps. The guest's own flushes are not trusted
+	 * for this, and Linux makes none before it pins. */
+	c->flush = true;
 	*out = pi;
 	return 0;
 }
