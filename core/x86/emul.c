@@ -34,10 +34,12 @@ static uint64_t edx_eax(const struct cpu_user_regs *regs)
 	return (uint32_t)regs->rax | regs->rdx << 32;
 }
 
-/* As the guest's IOPL in force: its kernel is ring 1 in the eyes of Xen's ABI. */
+/* A guest kernel counts as ring 1, as the ABI has it, unless it asked to be taken for ring 0. */
 static bool iopl_ok(const struct vcpu *v, bool kernel)
 {
-	return v->arch.iopl >= (kernel ? 1u : 3u);
+	bool ring0 = v->domain->vm_assist & 1u << VMASST_TYPE_architectural_iopl;
+
+	return v->arch.iopl >= (!kernel ? 3u : ring0 ? 0u : 1u);
 }
 
 static struct emul_result execute(struct vcpu *v, struct cpu_user_regs *regs, bool kernel,
