@@ -91,6 +91,7 @@ static inline struct evtchn *ec_lookup(struct domain *d, evtchn_port_t port)
 
 	if (port >= EVTCHN_FIFO_NR_CHANNELS)
 		return NULL;
+	/* PAIRS: ec_table */
 	dir = atomic_load_explicit(
 		&d->evt.dir[port / EVTCHN_PORTS_PER_PAGE / EVTCHN_BUCKETS_PER_DIR],
 		memory_order_acquire);

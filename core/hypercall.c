@@ -9,6 +9,7 @@ typedef long (*hypercall_fn)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, u
 struct hypercall_entry {
 	hypercall_fn fn;
 	const char *name;
+	bool any_value; /* its result is the guest's own data: never a continuation */
 };
 
 /*
@@ -27,7 +28,7 @@ static const struct hypercall_entry table[HC_NR] = {
 	HC(sched_op_compat),
 	HC(platform_op),
 	HC(set_debugreg),
-	HC(get_debugreg),
+	HC_VALUE(get_debugreg),
 	HC(update_descriptor),
 	HC(memory_op),
 	HC(multicall),
@@ -40,7 +41,7 @@ static const struct hypercall_entry table[HC_NR] = {
 	HC(grant_table_op),
 	HC(vm_assist),
 	HC(update_va_mapping_otherdomain),
-	HC(iret),
+	HC_VALUE(iret),
 	HC(vcpu_op),
 	HC(set_segment_base),
 	HC(mmuext_op),
@@ -78,17 +79,22 @@ static long call(struct vcpu *v, uint64_t nr)
 	return e->fn(a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-long hypercall_dispatch(unsigned nr, const uint64_t args[6])
+static bool continues(uint64_t nr, long rc)
+{
+	return unlikely(rc == -HC_CONTINUE) && !table[nr].any_value;
+}
+
+bool hypercall_dispatch(unsigned nr, const uint64_t args[6], long *result)
 {
 	struct vcpu *v = current_vcpu();
-	long rc;
 
 	for (unsigned i = 0; i < 6; i++)
 		v->hc.args[i] = args[i];
-	rc = call(v, nr);
-	if (unlikely(rc == -HC_CONTINUE))
-		arch_hypercall_restart(nr, v->hc.args);
-	return rc;
+	*result = call(v, nr);
+	if (likely(!continues(nr, *result)))
+		return true;
+	arch_hypercall_restart(nr, v->hc.args);
+	return false;
 }
 
 void hypercall_set_arg(unsigned n, uint64_t value)
@@ -125,7 +131,7 @@ long do_multicall(uint64_t list, uint64_t nr_calls)
 		for (unsigned i = 0; i < 6; i++)
 			v->hc.args[i] = e.args[i];
 		e.result = (xen_ulong_t)(allowed_in_multicall(e.op) ? call(v, e.op) : -XEN_EINVAL);
-		if (unlikely((long)e.result == -HC_CONTINUE)) {
+		if (continues(e.op, (long)e.result)) {
 			/* The entry itself carries its progress; it is read again. */
 			if (copy_to_guest(list + offsetof(struct multicall_entry, args), v->hc.args,
 					  sizeof(e.args)))

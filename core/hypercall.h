@@ -29,11 +29,11 @@ struct hypercall_state {
 /**
  * hypercall_dispatch() - run hypercall @nr of the current vCPU.
  * @args: the six argument registers, in the ABI's order (rdi, rsi, rdx, r10, r8, r9 on x86).
- * Returns what belongs into the guest's result register, -XEN_ENOSYS for an unknown number. On
- * -HC_CONTINUE, arch_hypercall_restart() has already been called: the caller must leave the result
- * register alone.
+ * Returns true with *@result what belongs into the guest's result register (-XEN_ENOSYS for an
+ * unknown number); false when the call continues: arch_hypercall_restart() has been called and the
+ * result register must be left alone.
  */
-long hypercall_dispatch(unsigned nr, const uint64_t args[6]);
+bool hypercall_dispatch(unsigned nr, const uint64_t args[6], long *result);
 
 /**
  * hypercall_set_arg() - change argument @n (0 to 5) that the continuation will see. Only before

@@ -48,9 +48,9 @@ bool x86_syscall(struct cpu_user_regs *r)
 	rcu_thread_online();
 	if (likely(v->arch.kernel_mode)) {
 		uint64_t args[6] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 };
-		long ret = hypercall_dispatch((unsigned)r->rax, args);
+		long ret;
 
-		if (likely(ret != -HC_CONTINUE))
+		if (likely(hypercall_dispatch((unsigned)r->rax, args, &ret)))
 			r->rax = ret;
 	} else {
 		pv_syscall(v);
