@@ -231,6 +231,28 @@ Test(x86_acpi, rsdp_in_ebda)
 	cr_assert_eq(a.cpu_count, 3);
 }
 
+/* The other ways AML writes small numbers, in an SSDT. */
+Test(x86_acpi, s5_encodings)
+{
+	static const uint8_t zero_byte[] = { 0x08, '_', 'S', '5', '_', 0x12, 6, 4, 0x00, 0x0a, 3, 0 };
+	static const uint8_t root_words[] = { 0x08, '\\', '_', 'S', '5', '_', 0x12, 0x49, 0, 2,
+					      0x0b, 6,   0,   0x0c, 2, 0, 0, 0 };
+	struct acpi_info a;
+	uint32_t ssdt = (uint32_t)table("SSDT", zero_byte, sizeof(zero_byte));
+
+	rsdp(table("RSDT", &ssdt, 4), 0);
+	acpi_parse(&a, map);
+	cr_assert(a.s5_valid);
+	cr_assert_eq(a.s5_a, 0);
+	cr_assert_eq(a.s5_b, 3);
+	ssdt = (uint32_t)table("SSDT", root_words, sizeof(root_words));
+	rsdp(table("RSDT", &ssdt, 4), 0);
+	acpi_parse(&a, map);
+	cr_assert(a.s5_valid);
+	cr_assert_eq(a.s5_a, 6);
+	cr_assert_eq(a.s5_b, 2);
+}
+
 Test(x86_acpi, no_madt)
 {
 	struct acpi_info a;

@@ -230,6 +230,30 @@ Test(x86_cpuid, xen_leaves)
 	cr_assert_eq(cpuid_policy(&guest, 0x40000005, 0).b, 44);
 }
 
+/* What the hardware answers beyond its last leaf is not to be believed. */
+static void hw_old(uint32_t leaf, uint32_t sub, struct cpuid_leaf *l)
+{
+	hw_everything(leaf, sub, l);
+	if (leaf == 0)
+		l->a = 1;
+	else if (leaf == 0x80000000)
+		l->a = 0x80000001;
+}
+
+Test(x86_cpuid, old_cpu)
+{
+	struct cpuid_guest g = guest;
+	struct cpuid_leaf l;
+
+	g.hw = hw_old;
+	cr_assert_eq(cpuid_policy(&g, 0, 0).a, 1);
+	l = cpuid_policy(&g, 7, 0);
+	cr_assert_eq(l.a | l.b | l.c | l.d, 0);
+	l = cpuid_policy(&g, 0x80000008, 0);
+	cr_assert_eq(l.a | l.b | l.c | l.d, 0);
+	cr_assert(cpuid_policy(&g, 1, 0).d);
+}
+
 /* A real CPU: nothing is offered that it lacks. */
 static void hw_real(uint32_t leaf, uint32_t sub, struct cpuid_leaf *l)
 {

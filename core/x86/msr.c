@@ -79,11 +79,9 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t val)
 		return segbase_write_gs_user(v, val);
 	case MSR_XEN_HYPERCALL_PAGE:
 		return hypercall_page(v, val);
-	case MSR_UCODE_REV: /* written as 0 before it is read */
-		return val == 0;
 	case MSR_TSC:
 		return false;
-	default: /* what can't change may be written as it is */
+	default: /* what can't change may be written as it is: microcode revision 0, EFER, PAT */
 		return msr_read(v, msr, &now) && now == val;
 	}
 }
