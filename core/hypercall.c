@@ -16,7 +16,8 @@ struct hypercall_entry {
  * Each callee declares the arguments it takes; surplus argument registers are harmless in the
  * calling conventions this is built for (System V x86-64).
  */
-#define HC(hc) [__HYPERVISOR_##hc] = {(hypercall_fn)(void (*)(void))do_##hc, #hc}
+#define HC(hc) [__HYPERVISOR_##hc] = {(hypercall_fn)(void (*)(void))do_##hc, #hc, false}
+#define HC_VALUE(hc) [__HYPERVISOR_##hc] = {(hypercall_fn)(void (*)(void))do_##hc, #hc, true}
 
 static const struct hypercall_entry table[HC_NR] = {
 	HC(set_trap_table),

@@ -30,7 +30,7 @@ echo "kernel: $(uname -r), $(nproc) CPUs, $(sed -n 's/^MemTotal: *//p' /proc/mem
 # Kernel messages that mean something broke.
 bad='Oops|BUG|WARNING:|Call Trace|general protection|protection fault|soft lockup|hung_task'
 bad="$bad|rcu.*stall|Bad page|Bad rss|segfault|traps:|unable to handle|Kernel panic"
-bad="$bad|clocksource.*unstable|MCE|Machine check"
+bad="$bad|clocksource.*unstable|mce: .Hardware Error|Machine check"
 
 check_log() {
 	dmesg >/tmp/log
