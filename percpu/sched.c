@@ -13,6 +13,7 @@ static uint64_t allowance_ns = SCHED_ALLOWANCE_DEFAULT_NS;
 
 /* Beyond this the distance of two EVTs does not matter; keeps products within 64 bits. */
 #define GAP_MAX (1LL << 42)
+#define SLICE_SLACK_NS (10 * NS_PER_US)
 
 void sched_set_hooks(const struct sched_hooks *h)
 {
@@ -223,6 +224,10 @@ static void arm_slice(struct pcpu *p, uint64_t now)
 	run = vt > 0 ? DIV_ROUND_UP((uint64_t)vt * cur->weight, SCHED_VT_SCALE) : 0;
 	if (cur->warped && cur->warp_limit_ns)
 		run = MIN(run, cur->warp_limit_ns - cur->warp_used_ns);
+	/* Rounding moves the same end about by some ns; the hardware timer is not bothered for that. */
+	if (timer_armed(&s->slice) && s->slice.expires_ns + NS_PER_US >= now + run &&
+	    s->slice.expires_ns <= now + run + SLICE_SLACK_NS)
+		return;
 	timer_arm(&s->slice, now + run);
 }
 

@@ -20,7 +20,8 @@
 #define SETTLE_NS (5 * NS_PER_MS) /* a unit that has just come is not sent on */
 #define LAG_SCALE 20		  /* fixed point of lag */
 #define GAIN_SHIFT 5		  /* an improvement must be worth 1/32 of the load */
-#define IDLE_PROBES 8
+#define IDLE_PROBES 8		  /* pCPUs that a wake on a busy one looks at */
+#define STEAL_PROBES 32		  /* pCPUs that one which becomes idle looks at */
 
 static uint32_t random32(struct sched *s)
 {
@@ -243,7 +244,7 @@ void sched_request_work(struct pcpu *p)
 
 	if (s->steal.busy)
 		return;
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < MIN(n, (unsigned)STEAL_PROBES); i++) {
 		unsigned cpu = (start + i) % n;
 		struct pcpu *v = pcpu_get(cpu);
 		uint64_t load;
