@@ -111,7 +111,7 @@ void shootdown_test(unsigned long rounds)
 		if (k % 4 == 0) {
 			remap(pte & ~(PTE_RW | PTE_D), (unsigned int)(k / 4), all);
 			atomic_fetch_add(&ro_gen, 1);
-			for (int i = 0; i < 200; i++)
+			for (int i = 0; i < 50; i++)
 				spin_wait(&spins);
 			atomic_fetch_add(&ro_gen, 1);
 			remap(pte, (unsigned int)(k / 4 + 1), all);

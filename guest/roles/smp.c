@@ -165,6 +165,6 @@ void role_smp(void)
 	test_atomics(rounds * 500);
 	fpu_test(rounds * 20);
 	test_down_up();
-	shootdown_test(rounds * 20);
+	shootdown_test(rounds * 10);
 	role_pass("vcpus=%u", nr_cpus);
 }

@@ -107,10 +107,10 @@ static void periodic_on(void *arg)
 	t0 = time_ns();
 	CHECK_EQ(hc_vcpu(VCPUOP_set_periodic_timer, id, &p), 0, "set_periodic");
 	/* Xen ticks only while the vCPU runs, so do not block for it. */
-	while (fired() < n + 5)
+	while (fired() < n + 20)
 		cpu_relax();
 	CHECK_EQ(hc_vcpu(VCPUOP_stop_periodic_timer, id, NULL), 0, "stop_periodic");
-	CHECK(fired() - n <= (time_ns() - t0) / p.period_ns + 2, "periodic fired %lu times in %lu",
+	CHECK(fired() - n <= (time_ns() - t0) / p.period_ns + 4, "periodic fired %lu times in %lu",
 	      fired() - n, time_ns() - t0);
 	n = fired();
 	busy_until(time_ns() + 10 * MS);
@@ -191,7 +191,7 @@ static void test_clocks(void)
 {
 	struct vcpu_time_info *copy = page_alloc();
 	struct vcpu_register_time_memory_area a = {.addr.v = copy};
-	uint64_t limit = arg_num("skew_ns", 1000000), t0, t1, t2, rs[4], sum = 0;
+	uint64_t limit = arg_num("skew_ns", 1000000), t0, t1, t2, rs[4], sum = 0, area;
 
 	smp_call_all(monotonic, (void *)arg_num("reads", 20000));
 	CHECK(backwards <= limit, "clocks of two vcpus differ by %lu ns", backwards);
@@ -217,6 +217,10 @@ static void test_clocks(void)
 	for (int i = 0; i < 4; i++)
 		sum += rs[i];
 	CHECK(rs[RUNSTATE_running] && sum <= time_ns(), "runstates sum up to %lu", sum);
+	/* The registered copy may be older than the answer, never ahead of it. */
+	area = this_cpu()->runstate.time[RUNSTATE_blocked];
+	CHECK(area <= rs[RUNSTATE_blocked], "area: blocked for %lu, of %lu", area,
+	      rs[RUNSTATE_blocked]);
 	printf("mini: timer clocks ok unix_s=%lu\n", t0 / (1000 * MS));
 }
 

@@ -193,16 +193,12 @@ void barrier_wait(struct barrier *b)
 
 void runstate_read(uint64_t time[4])
 {
-	volatile struct vcpu_runstate_info *r = &this_cpu()->runstate;
-	uint64_t entry;
+	struct vcpu_runstate_info r;
+	long rc = hc_vcpu(VCPUOP_get_runstate_info, this_cpu()->id, &r);
 
-	/* Updated when this vCPU is scheduled, so a changed entry time means: again. */
-	do {
-		entry = r->state_entry_time;
-		barrier();
-		for (int i = 0; i < 4; i++)
-			time[i] = r->time[i];
-		time[RUNSTATE_running] += time_ns() - entry;
-		barrier();
-	} while (entry != r->state_entry_time);
+	/* Not the registered area: Xen leaves that stale over a block that switches to nobody. */
+	if (rc)
+		panic("get_runstate_info: %ld", rc);
+	for (int i = 0; i < 4; i++)
+		time[i] = r.time[i];
 }
