@@ -14,6 +14,9 @@
 #define arch_hypercall_page mock_hypercall_page
 #define mm_gfn_get_writable mock_get_writable
 #define mm_pt_cmpxchg mock_pt_cmpxchg
+#define mm_base_get mock_base_get
+#define mm_base_put mock_base_put
+#define arch_new_baseptr mock_new_baseptr
 
 #include <criterion/criterion.h>
 
@@ -161,6 +164,32 @@ int mock_pt_cmpxchg(struct mm *mm, mfn_t root, uint64_t va, uint64_t old, uint64
 	if (*e == old)
 		*e = new_;
 	return 0;
+}
+
+/* Name 0x50 is a good L4, 0x51 one whose building takes two attempts. */
+static uint64_t put_gfn;
+int mock_base_get(struct mm *mm, gfn_t gfn, mfn_t *root)
+{
+	static unsigned attempts;
+
+	cr_assert_eq(mm, &dom.mm);
+	*root = MFN(0x900);
+	if (gfn.v == 0x51)
+		return attempts++ ? 0 : MM_PREEMPTED;
+	return gfn.v == 0x50 ? 0 : -XEN_EINVAL;
+}
+void mock_base_put(struct mm *mm, gfn_t gfn)
+{
+	cr_assert_eq(mm, &dom.mm);
+	put_gfn = gfn.v;
+}
+gfn_t mock_new_baseptr(gfn_t gfn, mfn_t root)
+{
+	gfn_t old = vcpu.arch.kernel_l4;
+
+	cr_assert_eq(root.v, 0x900);
+	vcpu.arch.kernel_l4 = gfn;
+	return old;
 }
 
 /* ---- helpers --------------------------------------------------------------------------------- */
@@ -346,8 +375,20 @@ Test(x86_emul, control_registers)
 	cr_assert_eq(regs.rcx, 0xabc);
 	cr_assert(IS_DONE(priv("41 0f 20 df", true))); /* mov %cr3,%r15 */
 	cr_assert_eq(regs.r15, 0x42000);
-	r = priv("0f 22 d8", true); /* mov %rax,%cr3 */
+	r = priv("0f 22 d8", true); /* mov %rax,%cr3: no L4 */
 	cr_assert(IS_EXC(r, VEC_GP));
+	cr_assert_eq(vcpu.arch.kernel_l4.v, 0x42);
+	regs.rax = 0x50000;
+	cr_assert(IS_DONE(priv("0f 22 d8", true)));
+	cr_assert_eq(vcpu.arch.kernel_l4.v, 0x50);
+	cr_assert_eq(put_gfn, 0x42); /* the old one's reference */
+	regs.rax = 0x51000;
+	uint64_t rip = regs.rip;
+	r = priv("0f 22 d8", true);
+	cr_assert_eq(r.status, EMUL_RETRY);
+	cr_assert_eq(regs.rip, rip);
+	cr_assert(IS_DONE(priv("0f 22 d8", true)));
+	cr_assert_eq(vcpu.arch.kernel_l4.v, 0x51);
 	r = priv("44 0f 20 c0", true); /* mov %cr8,%rax */
 	cr_assert(IS_EXC(r, VEC_GP));
 

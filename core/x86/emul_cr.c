@@ -2,6 +2,7 @@
 /* Control and debug registers as a PV guest kernel sees them. */
 #include <arch/x86.h>
 
+#include "core/arch.h"
 #include "core/domain.h"
 #include "core/hypercall.h"
 #include "core/x86/decode.h"
@@ -31,31 +32,53 @@ static bool read_cr(struct vcpu *v, unsigned n, uint64_t *val)
 	}
 }
 
-static bool write_cr(struct vcpu *v, unsigned n, uint64_t val)
+/* MOV to CR3, as MMUEXT_NEW_BASEPTR: 0, MM_PREEMPTED, or an errno. */
+static int new_cr3(struct vcpu *v, gfn_t l4)
+{
+	mfn_t root;
+	int rc = mm_base_get(&v->domain->mm, l4, &root);
+
+	if (rc)
+		return rc;
+	gfn_t old = arch_new_baseptr(l4, root);
+
+	if (gfn_valid_value(old))
+		mm_base_put(&v->domain->mm, old);
+	return 0;
+}
+
+static int write_cr(struct vcpu *v, unsigned n, uint64_t val)
 {
 	switch (n) {
 	case 0: /* TS only */
 		if ((val ^ v->arch.ctrlreg[0]) & ~X86_CR0_TS)
-			return false;
+			return -XEN_EINVAL;
 		do_fpu_taskswitch(!!(val & X86_CR0_TS));
-		return true;
+		return 0;
 	case 2:
 		atomic_load_explicit(&v->info, memory_order_relaxed)->arch.cr2 = val;
-		return true;
+		return 0;
+	case 3:
+		return new_cr3(v, GFN(val >> PAGE_SHIFT));
 	case 4: /* as Xen: bits that are not for the guest are dropped without a fault */
 		v->arch.ctrlreg[4] = (v->arch.ctrlreg[4] & ~CR4_GUEST) | (val & CR4_GUEST);
-		return true;
-	default: /* CR3 is a hypercall; there is no CR8 */
-		return false;
+		return 0;
+	default: /* there is no CR8 */
+		return -XEN_EINVAL;
 	}
 }
 
 struct emul_result emul_cr(struct vcpu *v, struct cpu_user_regs *regs, const struct insn *in)
 {
 	uint64_t *reg = insn_reg(regs, in->reg);
-	bool ok = in->op == INSN_MOV_FROM_CR ? read_cr(v, in->rm, reg) : write_cr(v, in->rm, *reg);
+	int rc;
 
-	return ok ? EMUL_OK : EMUL_GP;
+	if (in->op == INSN_MOV_FROM_CR)
+		return read_cr(v, in->rm, reg) ? EMUL_OK : EMUL_GP;
+	rc = write_cr(v, in->rm, *reg);
+	if (rc == MM_PREEMPTED)
+		return (struct emul_result){ .status = EMUL_RETRY };
+	return rc ? EMUL_GP : EMUL_OK;
 }
 
 struct emul_result emul_dr(struct vcpu *v, struct cpu_user_regs *regs, const struct insn *in)
