@@ -2,6 +2,9 @@
 /*
  * CPU burner: every vCPU spins for `secs` (0: for ever) of guest time and
  * tells its share, running time by elapsed time in parts per million.
+ * With `from`, the measured time begins at that second of system time, which
+ * all guests share, and `tail` keeps it spinning so long after its end: so
+ * several burners are measured over the same time, all of them running.
  */
 #include "roles/roles.h"
 #include "rt/role.h"
@@ -12,7 +15,7 @@
 #define NS 1000000000ULL
 
 static struct {
-	uint64_t secs, every, start;
+	uint64_t secs, every, start, tail;
 	_Atomic uint64_t running, elapsed, work;
 } burn;
 
@@ -40,6 +43,8 @@ static void burn_cpu(void *arg)
 	unsigned int id = this_cpu()->id;
 
 	(void)arg;
+	while (time_ns() < burn.start)
+		x = spin(x);
 	runstate_read(rs0);
 	t0 = time_ns();
 	next = t0 + burn.every * NS;
@@ -60,6 +65,8 @@ static void burn_cpu(void *arg)
 	rs[RUNSTATE_running] -= rs0[RUNSTATE_running];
 	printf("mini: burn vcpu=%u done elapsed_ns=%lu running_ns=%lu share_ppm=%lu work=%lu\n", id,
 	       now - t0, rs[RUNSTATE_running], ppm(rs[RUNSTATE_running], now - t0), work);
+	for (next = now + burn.tail; time_ns() < next;)
+		x = spin(x);
 	atomic_fetch_add(&burn.running, rs[RUNSTATE_running]);
 	atomic_fetch_add(&burn.elapsed, now - t0);
 	atomic_fetch_add(&burn.work, work);
@@ -69,8 +76,11 @@ void role_burn(void)
 {
 	burn.secs = arg_num("secs", 2);
 	burn.every = arg_num("every", 0);
+	burn.tail = arg_num("tail", 0) * NS;
 	smp_up_all();
-	burn.start = time_ns();
+	burn.start = arg_num("from", 0) * NS;
+	if (burn.start < time_ns())
+		burn.start = time_ns();
 	smp_call_all(burn_cpu, NULL);
 	role_pass("vcpus=%u secs=%lu share_ppm=%lu work=%lu", nr_cpus, burn.secs,
 		  ppm(burn.running, burn.elapsed), burn.work);
