@@ -110,11 +110,18 @@ static inline void sim_run_until(const struct vcpu *v)
 	host_become((unsigned)sim_cpu_of(v));
 }
 
+static inline long sim_dispatch(unsigned nr, const uint64_t args[6])
+{
+	long result;
+
+	return hypercall_dispatch(nr, args, &result) ? result : -HC_CONTINUE;
+}
+
 static inline long sim_hc(unsigned nr, uint64_t a, uint64_t b, uint64_t c)
 {
 	const uint64_t args[6] = {a, b, c};
 
-	return hypercall_dispatch(nr, args);
+	return sim_dispatch(nr, args);
 }
 
 /* A domain without memory, running. */

@@ -5,14 +5,6 @@
 #include <xen/sched.h>
 #include <xen/version.h>
 
-static long dispatch(unsigned nr, const uint64_t args[6])
-{
-	long result;
-
-	return hypercall_dispatch(nr, args, &result) ? result : -HC_CONTINUE;
-}
-
-
 #define MC(hc, ...)                                                                \
 	{                                                                          \
 		.op = __HYPERVISOR_##hc, .result = 0x5555, .args = { __VA_ARGS__ } \
@@ -81,7 +73,7 @@ Test(hypercall, multicall_is_preempted)
 		mc[i] = (struct multicall_entry)MC(xen_version, i % 2 ? XENVER_version : 99);
 	for (;; rounds++) {
 		this_pcpu()->work |= WORK_RESCHED;
-		rc = dispatch(__HYPERVISOR_multicall, args);
+		rc = sim_dispatch(__HYPERVISOR_multicall, args);
 		if (rc != -HC_CONTINUE)
 			break;
 		cr_assert_eq(a->restart_nr, __HYPERVISOR_multicall);
@@ -117,7 +109,7 @@ Test(hypercall, a_continued_entry)
 	for (size_t at = 0; at + 20 < sizeof(text); at += 20, lines++)
 		snprintf(text + at, 21, "line %013u\n\n", lines);
 	mc[0].args[1] = lines * 20;
-	while ((rc = dispatch(__HYPERVISOR_multicall, args)) == -HC_CONTINUE) {
+	while ((rc = sim_dispatch(__HYPERVISOR_multicall, args)) == -HC_CONTINUE) {
 		memcpy(args, d->vcpu[0]->arch.restart_args, sizeof(args));
 		host_become(0);
 		log_drain();
@@ -203,7 +195,7 @@ Test(hypercall, random_arguments, .timeout = 120)
 			host_become(0);
 			continue;
 		}
-		rc = dispatch(nr, args);
+		rc = sim_dispatch(nr, args);
 		cr_assert(rc > -4096 || rc == -HC_CONTINUE, "%s: %ld", hypercall_name(nr), rc);
 		if (this_pcpu()->work)
 			sim_pump(1);
