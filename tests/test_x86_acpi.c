@@ -86,27 +86,27 @@ static void rsdp(uint64_t rsdt, uint64_t xsdt)
 
 /* Local APICs 0, 2, disabled 3, again 2; x2APIC 300; one I/O APIC; the address overridden. */
 static const uint8_t madt_body[] = {
-	0, 0, 0xe0, 0xfe, 1, 0, 0, 0,			       /* address, flags */
-	0, 8, 0, 0, 1, 0, 0, 0,				       /* APIC id 0 */
-	0, 8, 1, 2, 1, 0, 0, 0,				       /* APIC id 2 */
-	0, 8, 2, 3, 2, 0, 0, 0,				       /* APIC id 3: online-capable only */
-	0, 8, 3, 2, 1, 0, 0, 0,				       /* APIC id 2 again */
-	0, 8, 4, 0xff, 1, 0, 0, 0,			       /* not an id */
-	9, 16, 0, 0, 0x2c, 1, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0,    /* x2APIC id 300 */
-	1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0,	       /* I/O APIC at 0xfec00000 */
-	4, 6, 0xff, 0, 0, 1,				       /* NMI: ignored */
-	5, 12, 0, 0, 0, 0, 0xd0, 0xfe, 1, 0, 0, 0,	       /* local APICs at 0x1fed00000 */
+	0, 0,  0xe0, 0xfe, 1,	 0, 0,	  0, /* address, flags */
+	0, 8,  0,    0,	   1,	 0, 0,	  0, /* APIC id 0 */
+	0, 8,  1,    2,	   1,	 0, 0,	  0, /* APIC id 2 */
+	0, 8,  2,    3,	   2,	 0, 0,	  0, /* APIC id 3: online-capable only */
+	0, 8,  3,    2,	   1,	 0, 0,	  0, /* APIC id 2 again */
+	0, 8,  4,    0xff, 1,	 0, 0,	  0, /* not an id */
+	9, 16, 0,    0,	   0x2c, 1, 0,	  0,	1, 0, 0, 0, 5, 0, 0, 0, /* x2APIC id 300 */
+	1, 12, 0,    0,	   0,	 0, 0xc0, 0xfe, 0, 0, 0, 0,		/* I/O APIC at 0xfec00000 */
+	4, 6,  0xff, 0,	   0,	 1,					/* NMI: ignored */
+	5, 12, 0,    0,	   0,	 0, 0xd0, 0xfe, 1, 0, 0, 0, /* local APICs at 0x1fed00000 */
 };
 
 static const uint8_t dsdt_body[] = {
-	0x5b, 0x80, '_', 'S', '5', '_',				 /* the name, but not as a Name */
-	0x08, '_', 'S', '3', '_', 0x12, 4, 2, 0x01, 0x01,
-	0x08, '_', 'S', '5', '_', 0x12, 8, 4, 0x0a, 5, 0x01, 0, 0,
+	0x5b, 0x80, '_', 'S',  '5', '_', /* the name, but not as a Name */
+	0x08, '_',  'S', '3',  '_', 0x12, 4,	2, 0x01, 0x01, 0x08, '_',
+	'S',  '5',  '_', 0x12, 8,   4,	  0x0a, 5, 0x01, 0,    0,
 };
 
 static uint64_t fadt(uint64_t dsdt, bool extended)
 {
-	uint8_t f[268 - 36] = { 0 };
+	uint8_t f[268 - 36] = {0};
 
 #define F32(off, v) (*(uint32_t *)(f + (off)-36) = (v))
 	F32(40, (uint32_t)dsdt);
@@ -133,13 +133,13 @@ static uint64_t build(bool xsdt, bool extended)
 	uint64_t madt = table("APIC", madt_body, sizeof(madt_body));
 	uint64_t dsdt = table("DSDT", dsdt_body, sizeof(dsdt_body));
 	uint64_t facp = fadt(dsdt, extended);
-	uint8_t h[20] = { 0 };
+	uint8_t h[20] = {0};
 
 	h[10] = 0xd0; /* address 0xfed00000 */
 	h[11] = 0xfe;
 	uint64_t hpet = table("HPET", h, sizeof(h));
-	uint32_t r[3] = { (uint32_t)madt, (uint32_t)facp, (uint32_t)hpet };
-	uint64_t x[3] = { madt, facp, hpet };
+	uint32_t r[3] = {(uint32_t)madt, (uint32_t)facp, (uint32_t)hpet};
+	uint64_t x[3] = {madt, facp, hpet};
 	uint64_t rsdt = table("RSDT", r, sizeof(r));
 
 	rsdp(rsdt, xsdt ? table("XSDT", x, sizeof(x)) : 0);
@@ -234,9 +234,9 @@ Test(x86_acpi, rsdp_in_ebda)
 /* The other ways AML writes small numbers, in an SSDT. */
 Test(x86_acpi, s5_encodings)
 {
-	static const uint8_t zero_byte[] = { 0x08, '_', 'S', '5', '_', 0x12, 6, 4, 0x00, 0x0a, 3, 0 };
-	static const uint8_t root_words[] = { 0x08, '\\', '_', 'S', '5', '_', 0x12, 0x49, 0, 2,
-					      0x0b, 6,   0,   0x0c, 2, 0, 0, 0 };
+	static const uint8_t zero_byte[] = {0x08, '_', 'S', '5', '_', 0x12, 6, 4, 0x00, 0x0a, 3, 0};
+	static const uint8_t root_words[] = {0x08, '\\', '_', 'S', '5',	 '_', 0x12, 0x49, 0,
+					     2,	   0x0b, 6,   0,   0x0c, 2,   0,    0,	  0};
 	struct acpi_info a;
 	uint32_t ssdt = (uint32_t)table("SSDT", zero_byte, sizeof(zero_byte));
 
@@ -277,7 +277,7 @@ Test(x86_acpi, bad_checksum_is_skipped)
 
 Test(x86_acpi, more_cpus_than_we_take)
 {
-	uint8_t body[8 + 400 * 16] = { 0 };
+	uint8_t body[8 + 400 * 16] = {0};
 	struct acpi_info a;
 
 	for (unsigned i = 0; i < 400; i++) {

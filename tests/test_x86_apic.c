@@ -57,7 +57,7 @@ static void mock_wrmsr(uint32_t msr, uint64_t val)
 	x2_regs[msr - 0x800] = val;
 }
 
-struct apic_hw apic_hw = { .mmio = page, .rdmsr = mock_rdmsr, .wrmsr = mock_wrmsr };
+struct apic_hw apic_hw = {.mmio = page, .rdmsr = mock_rdmsr, .wrmsr = mock_wrmsr};
 
 static void x2apic(void)
 {

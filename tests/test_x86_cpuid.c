@@ -11,7 +11,7 @@ static const char *vendor = "GenuineIntel";
 /* All ones wherever a feature could be. */
 static void hw_everything(uint32_t leaf, uint32_t sub, struct cpuid_leaf *l)
 {
-	*l = (struct cpuid_leaf){ ~0u, ~0u, ~0u, ~0u };
+	*l = (struct cpuid_leaf){~0u, ~0u, ~0u, ~0u};
 	if (leaf == 0) {
 		l->a = 0x20;
 		memcpy(&l->b, vendor, 4);
@@ -24,8 +24,8 @@ static void hw_everything(uint32_t leaf, uint32_t sub, struct cpuid_leaf *l)
 	} else if (leaf == 4) {
 		l->a = sub < 4 ? 0xfc000001 | (sub + 1 > 2 ? 3 : 1) << 5 : 0;
 	} else if (leaf == 0xd && sub >= 2) { /* sizes and offsets of a real AVX-512 machine */
-		static const uint32_t size[] = { 256, 64, 64, 64, 512, 1024 };
-		static const uint32_t offset[] = { 576, 960, 1024, 1088, 1152, 1664 };
+		static const uint32_t size[] = {256, 64, 64, 64, 512, 1024};
+		static const uint32_t offset[] = {576, 960, 1024, 1088, 1152, 1664};
 
 		l->a = sub < 8 ? size[sub - 2] : 8;
 		l->b = sub < 8 ? offset[sub - 2] : 2688;
@@ -41,7 +41,7 @@ static struct cpuid_guest guest = {
 	.xcr0_max = 0xe7,
 	.cr4 = 1u << 18,
 	.tsc_hz = 2500000000,
-	.tsc = { 0xdeadbeef, -2, 0x123456789abcULL },
+	.tsc = {0xdeadbeef, -2, 0x123456789abcULL},
 	.hw = hw_everything,
 };
 
@@ -53,9 +53,9 @@ static bool bit(uint32_t v, unsigned n)
 Test(x86_cpuid, hidden_from_leaf_1)
 {
 	/* DTES64 MWAIT DS-CPL VMX SMX EST TM2 CNXT SDBG xTPR PDCM PCID DCA X2APIC TSC-deadline */
-	static const uint8_t ecx[] = { 2, 3, 4, 5, 6, 7, 8, 10, 11, 14, 15, 17, 18, 21, 24 };
+	static const uint8_t ecx[] = {2, 3, 4, 5, 6, 7, 8, 10, 11, 14, 15, 17, 18, 21, 24};
 	/* VME PSE MCE SEP MTRR PGE MCA PSE36 PSN DS ACPI SS TM PBE */
-	static const uint8_t edx[] = { 1, 3, 7, 11, 12, 13, 14, 17, 18, 21, 22, 27, 29, 31 };
+	static const uint8_t edx[] = {1, 3, 7, 11, 12, 13, 14, 17, 18, 21, 22, 27, 29, 31};
 	struct cpuid_leaf l = cpuid_policy(&guest, 1, 0);
 
 	for (size_t i = 0; i < ARRAY_SIZE(ecx); i++)
@@ -71,9 +71,9 @@ Test(x86_cpuid, hidden_from_leaf_1)
 Test(x86_cpuid, hidden_from_leaf_7)
 {
 	/* SMEP INVPCID RTM PQM MPX PQE SMAP PT, HLE */
-	static const uint8_t ebx[] = { 7, 10, 11, 12, 14, 15, 20, 25, 4 };
+	static const uint8_t ebx[] = {7, 10, 11, 12, 14, 15, 20, 25, 4};
 	/* UMIP PKU OSPKE WAITPKG CET-SS LA57 RDPID KL ENQCMD PKS */
-	static const uint8_t ecx[] = { 2, 3, 4, 5, 7, 16, 22, 23, 29, 31 };
+	static const uint8_t ecx[] = {2, 3, 4, 5, 7, 16, 22, 23, 29, 31};
 	struct cpuid_leaf l = cpuid_policy(&guest, 7, 0);
 
 	for (size_t i = 0; i < ARRAY_SIZE(ebx); i++)
@@ -194,9 +194,10 @@ Test(x86_cpuid, amd)
 
 Test(x86_cpuid, leaves_that_must_be_empty)
 {
-	static const uint32_t leaves[] = { 3, 5, 6, 9, 0xa, 0xc, 0xe, 0xf, 0x10, 0x12, 0x14, 0x15,
-					   0x1f, 0x40000006, 0x40000100, 0x4fffffff, 0x80000009,
-					   0x8000001e, 0xc0000000, 0xffffffff };
+	static const uint32_t leaves[] = {
+		3,	    5,		6,	    9,		0xa,	    0xc,       0xe,
+		0xf,	    0x10,	0x12,	    0x14,	0x15,	    0x1f,      0x40000006,
+		0x40000100, 0x4fffffff, 0x80000009, 0x8000001e, 0xc0000000, 0xffffffff};
 
 	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
 		struct cpuid_leaf l = cpuid_policy(&guest, leaves[i], 0);

@@ -52,7 +52,7 @@ const struct insn *insn_fetch(uint64_t rip)
 struct cpuid_leaf cpuid_vcpu(const struct vcpu *v, uint32_t leaf, uint32_t sub)
 {
 	cr_assert_eq(v, &vcpu);
-	return (struct cpuid_leaf){ leaf, sub, 0xc, 0xd };
+	return (struct cpuid_leaf){leaf, sub, 0xc, 0xd};
 }
 
 static int last_ts = -1;
@@ -265,9 +265,10 @@ Test(x86_emul, rip_rf_and_single_step)
 
 Test(x86_emul, user_mode_gets_nothing)
 {
-	static const char *const insns[] = { "0f 32", "0f 30", "0f 20 c0", "0f 22 c0", "0f 21 c0",
-					     "0f 23 c0", "0f 06", "0f 01 d1", "0f 09", "fa", "fb",
-					     "ec", "ee", "6c", "6e", "f4", "0f 01 38" };
+	static const char *const insns[] = {
+		"0f 32", "0f 30",    "0f 20 c0", "0f 22 c0", "0f 21 c0", "0f 23 c0",
+		"0f 06", "0f 01 d1", "0f 09",	 "fa",	     "fb",	 "ec",
+		"ee",	 "6c",	     "6e",	 "f4",	     "0f 01 38"};
 
 	vcpu.arch.iopl = 1;
 	regs.rcx = MSR_EFER;
@@ -282,9 +283,9 @@ Test(x86_emul, user_mode_gets_nothing)
 
 Test(x86_emul, never_emulated)
 {
-	static const char *const insns[] = { "f4", "0f 01 38", "0f 01 f8", "48 0f 07", "0f 01 10",
-					     "0f 00 d0", "0f 33", "0f 01 f0", "0f 08", "48 89 07",
-					     "90", "cc" };
+	static const char *const insns[] = {"f4",	"0f 01 38", "0f 01 f8", "48 0f 07",
+					    "0f 01 10", "0f 00 d0", "0f 33",	"0f 01 f0",
+					    "0f 08",	"48 89 07", "90",	"cc"};
 
 	vcpu.arch.iopl = 3;
 	for (size_t i = 0; i < ARRAY_SIZE(insns); i++) {
@@ -330,9 +331,10 @@ Test(x86_emul, msr_policy)
 	cr_assert(IS_DONE(rdmsr_of(MSR_APIC_BASE)));
 	cr_assert_eq(regs.rax, 0xfee00800);
 
-	static const uint32_t unknown[] = { 0, 0x3a, 0x48, 0xfe, 0x174, 0x200, 0x2ff, 0x6e0, 0x800,
-					    0x808, 0xc0000081, 0xc0000082, 0xc0000084, 0xc0000103,
-					    0xc0010114, 0x40000001, 0xdeadbeef };
+	static const uint32_t unknown[] = {
+		0,	    0x3a,	0x48,	    0xfe,	0x174,	    0x200,
+		0x2ff,	    0x6e0,	0x800,	    0x808,	0xc0000081, 0xc0000082,
+		0xc0000084, 0xc0000103, 0xc0010114, 0x40000001, 0xdeadbeef};
 
 	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {
 		r = rdmsr_of(unknown[i]);
@@ -675,8 +677,8 @@ Test(x86_ptwrite, not_ours)
 	regs.rdi = (uint64_t)&table[ENTRY] + 4;
 	cr_assert(IS_NOT(store("48 89 07", regs.rdi))); /* spans two entries */
 	regs.rdi = (uint64_t)&table[ENTRY];
-	cr_assert(IS_NOT(store("48 ff 07", regs.rdi)));		 /* inc: no form of ours */
-	cr_assert(IS_NOT(store("0f 11 07", regs.rdi)));		 /* movups */
+	cr_assert(IS_NOT(store("48 ff 07", regs.rdi)));		  /* inc: no form of ours */
+	cr_assert(IS_NOT(store("0f 11 07", regs.rdi)));		  /* movups */
 	cr_assert(IS_NOT(store("48 89 07", regs.rdi + 0x10000))); /* another address faulted */
 	cr_assert(IS_NOT(store("0f 32", regs.rdi)));
 	cr_assert_eq(updates, 0);

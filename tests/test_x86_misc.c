@@ -49,12 +49,12 @@ Test(x86_rtc, encodings)
 	uint64_t night = tsc_unix_time(2026, 11, 21, 0, 34, 56);
 
 	/* sec, min, hour, day, mon, year, status B */
-	cr_assert_eq(rtc_decode((struct rtc_raw){ 0x56, 0x34, 0x12, 0x21, 0x11, 0x26, 2 }), noon);
-	cr_assert_eq(rtc_decode((struct rtc_raw){ 56, 34, 12, 21, 11, 26, 6 }), noon);
-	cr_assert_eq(rtc_decode((struct rtc_raw){ 0x56, 0x34, 0x92, 0x21, 0x11, 0x26, 0 }), noon);
-	cr_assert_eq(rtc_decode((struct rtc_raw){ 56, 34, 0x8c, 21, 11, 26, 4 }), noon);
-	cr_assert_eq(rtc_decode((struct rtc_raw){ 0x56, 0x34, 0x12, 0x21, 0x11, 0x26, 0 }), night);
-	cr_assert_eq(rtc_decode((struct rtc_raw){ 0x56, 0x34, 0x00, 0x21, 0x11, 0x26, 2 }), night);
+	cr_assert_eq(rtc_decode((struct rtc_raw){0x56, 0x34, 0x12, 0x21, 0x11, 0x26, 2}), noon);
+	cr_assert_eq(rtc_decode((struct rtc_raw){56, 34, 12, 21, 11, 26, 6}), noon);
+	cr_assert_eq(rtc_decode((struct rtc_raw){0x56, 0x34, 0x92, 0x21, 0x11, 0x26, 0}), noon);
+	cr_assert_eq(rtc_decode((struct rtc_raw){56, 34, 0x8c, 21, 11, 26, 4}), noon);
+	cr_assert_eq(rtc_decode((struct rtc_raw){0x56, 0x34, 0x12, 0x21, 0x11, 0x26, 0}), night);
+	cr_assert_eq(rtc_decode((struct rtc_raw){0x56, 0x34, 0x00, 0x21, 0x11, 0x26, 2}), night);
 }
 
 Test(x86_smp, init_delay)
@@ -63,18 +63,18 @@ Test(x86_smp, init_delay)
 
 	cr_assert_not(smp_needs_init_delay("AuthenticAMD", 0x663, hypervisor)); /* QEMU */
 	cr_assert_not(smp_needs_init_delay("GenuineIntel", 0x906ea, 0));
-	cr_assert(smp_needs_init_delay("GenuineIntel", 0xf43, 0));   /* Pentium 4 */
-	cr_assert(smp_needs_init_delay("AuthenticAMD", 0x683, 0));   /* K7 */
-	cr_assert_not(smp_needs_init_delay("AuthenticAMD", 0xf4a, 0)); /* K8 */
+	cr_assert(smp_needs_init_delay("GenuineIntel", 0xf43, 0));	  /* Pentium 4 */
+	cr_assert(smp_needs_init_delay("AuthenticAMD", 0x683, 0));	  /* K7 */
+	cr_assert_not(smp_needs_init_delay("AuthenticAMD", 0xf4a, 0));	  /* K8 */
 	cr_assert_not(smp_needs_init_delay("AuthenticAMD", 0xa20f10, 0)); /* Zen 3 */
 	cr_assert(smp_needs_init_delay("CentaurHauls", 0x6fa, 0));
 }
 
 Test(x86_ksyms, find)
 {
-	static const uint32_t addrs[] = { 0x100, 0x180, 0x200, 0x2000 };
-	static const uint32_t names_off[] = { 0, 2, 4, 6 };
-	struct ksyms t = { 0xffff82d040000000, 4, addrs, names_off, "a\0b\0c\0d" };
+	static const uint32_t addrs[] = {0x100, 0x180, 0x200, 0x2000};
+	static const uint32_t names_off[] = {0, 2, 4, 6};
+	struct ksyms t = {0xffff82d040000000, 4, addrs, names_off, "a\0b\0c\0d"};
 	uint64_t off;
 
 	cr_assert_str_eq(ksyms_find(&t, t.base + 0x100, &off), "a");

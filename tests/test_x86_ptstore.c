@@ -23,44 +23,44 @@ struct run {
 };
 
 /* rsp is moved first: the compiler may keep something in the red zone. */
-#define RUN(r, insn, mod)                                                                          \
-	__asm__ volatile("lea -128(%%rsp), %%rsp\n\t"                                              \
-			 "push %[f]\n\tpopfq\n\t" insn " %" mod "[s], (%[p])\n\t"                   \
-			 "pushfq\n\tpop %[f]\n\t"                                                  \
-			 "lea 128(%%rsp), %%rsp"                                                   \
-			 : [f] "+r"((r)->flags), [s] "+q"((r)->src), "+a"((r)->rax)                \
-			 : [p] "r"(&(r)->mem)                                                      \
+#define RUN(r, insn, mod)                                                           \
+	__asm__ volatile("lea -128(%%rsp), %%rsp\n\t"                               \
+			 "push %[f]\n\tpopfq\n\t" insn " %" mod "[s], (%[p])\n\t"   \
+			 "pushfq\n\tpop %[f]\n\t"                                   \
+			 "lea 128(%%rsp), %%rsp"                                    \
+			 : [f] "+r"((r)->flags), [s] "+q"((r)->src), "+a"((r)->rax) \
+			 : [p] "r"(&(r)->mem)                                       \
 			 : "memory", "cc")
 
-#define SIZES(r, insn)                                                                             \
-	do {                                                                                       \
-		switch (size) {                                                                    \
-		case 1:                                                                            \
-			RUN(r, insn "b", "b");                                                     \
-			break;                                                                     \
-		case 2:                                                                            \
-			RUN(r, insn "w", "w");                                                     \
-			break;                                                                     \
-		case 4:                                                                            \
-			RUN(r, insn "l", "k");                                                     \
-			break;                                                                     \
-		default:                                                                           \
-			RUN(r, insn "q", "q");                                                     \
-		}                                                                                  \
+#define SIZES(r, insn)                         \
+	do {                                   \
+		switch (size) {                \
+		case 1:                        \
+			RUN(r, insn "b", "b"); \
+			break;                 \
+		case 2:                        \
+			RUN(r, insn "w", "w"); \
+			break;                 \
+		case 4:                        \
+			RUN(r, insn "l", "k"); \
+			break;                 \
+		default:                       \
+			RUN(r, insn "q", "q"); \
+		}                              \
 	} while (0)
 
-#define SIZES_BT(r, insn)                                                                          \
-	do {                                                                                       \
-		switch (size) {                                                                    \
-		case 2:                                                                            \
-			RUN(r, insn "w", "w");                                                     \
-			break;                                                                     \
-		case 4:                                                                            \
-			RUN(r, insn "l", "k");                                                     \
-			break;                                                                     \
-		default:                                                                           \
-			RUN(r, insn "q", "q");                                                     \
-		}                                                                                  \
+#define SIZES_BT(r, insn)                      \
+	do {                                   \
+		switch (size) {                \
+		case 2:                        \
+			RUN(r, insn "w", "w"); \
+			break;                 \
+		case 4:                        \
+			RUN(r, insn "l", "k"); \
+			break;                 \
+		default:                       \
+			RUN(r, insn "q", "q"); \
+		}                              \
 	} while (0)
 
 static void execute(struct run *r, uint8_t op, unsigned size)
@@ -129,17 +129,18 @@ static uint64_t defined(uint8_t op)
 /* Small and extreme values too, or carries and overflows would be rare. */
 static uint64_t value(void)
 {
-	static const uint64_t edge[] = { 0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fffffff,
-					 0x80000000, ~0ULL, 1ULL << 63, ~(1ULL << 63) };
+	static const uint64_t edge[] = {0,	    1,	    0x7f,	0x80,
+					0xff,	    0x7fff, 0x8000,	0x7fffffff,
+					0x80000000, ~0ULL,  1ULL << 63, ~(1ULL << 63)};
 
 	return rnd() % 3 ? rnd() : edge[rnd() % ARRAY_SIZE(edge)];
 }
 
 Test(x86_ptstore, against_the_cpu)
 {
-	static const uint8_t ops[] = { INSN_MOV, INSN_XCHG, INSN_CMPXCHG, INSN_XADD, INSN_AND,
-				       INSN_OR,	 INSN_XOR,  INSN_ADD,	  INSN_SUB,  INSN_BTS,
-				       INSN_BTR, INSN_BTC };
+	static const uint8_t ops[] = {INSN_MOV, INSN_XCHG, INSN_CMPXCHG, INSN_XADD,
+				      INSN_AND, INSN_OR,   INSN_XOR,	 INSN_ADD,
+				      INSN_SUB, INSN_BTS,  INSN_BTR,	 INSN_BTC};
 	const char *s = getenv("XYLEM_SEED");
 	unsigned failed_cmpxchg = 0;
 
@@ -151,17 +152,15 @@ Test(x86_ptstore, against_the_cpu)
 		bool bt = op >= INSN_BTS && op <= INSN_BTC;
 		unsigned size = 1u << (bt ? 1 + rnd() % 3 : rnd() % 4);
 		uint64_t mask = UINT64_MAX >> (64 - size * 8);
-		struct run r = { value(), value(), value(), 0x202 | (rnd() & ARITH) };
+		struct run r = {value(), value(), value(), 0x202 | (rnd() & ARITH)};
 
 		if (rnd() & 1)
 			r.rax = r.mem;
 		if (bt) /* stay inside the operand; farther bits are ptwrite.c's */
 			r.src &= size * 8 - 1;
-		struct insn in = { .op = op, .size = (uint8_t)size };
-		struct ptstore t = { .old = r.mem & mask,
-				     .src = r.src & mask,
-				     .rax = r.rax,
-				     .flags = r.flags };
+		struct insn in = {.op = op, .size = (uint8_t)size};
+		struct ptstore t = {
+			.old = r.mem & mask, .src = r.src & mask, .rax = r.rax, .flags = r.flags};
 		struct run want = r;
 
 		execute(&want, op, size);
@@ -170,8 +169,8 @@ Test(x86_ptstore, against_the_cpu)
 		uint64_t mem = t.store ? (r.mem & ~mask) | t.new_ : r.mem;
 
 		cr_assert_eq(t.new_ & ~mask, 0);
-		cr_assert_eq(mem, want.mem, "op %u size %u old %lx src %lx rax %lx: %lx, not %lx", op,
-			     size, r.mem, r.src, r.rax, mem, want.mem);
+		cr_assert_eq(mem, want.mem, "op %u size %u old %lx src %lx rax %lx: %lx, not %lx",
+			     op, size, r.mem, r.src, r.rax, mem, want.mem);
 		cr_assert_eq((t.flags ^ want.flags) & (defined(op) | ~(uint64_t)ARITH), 0,
 			     "op %u size %u old %lx src %lx rax %lx: flags %lx, not %lx", op, size,
 			     r.mem, r.src, r.rax, t.flags, want.flags);

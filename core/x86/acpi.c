@@ -107,14 +107,14 @@ static struct acpi_reg gas(const uint8_t *p)
 	uint64_t addr = get64(p + 4);
 
 	if (!addr || p[0] > 1 || (p[0] == 1 && addr > 0xffff))
-		return (struct acpi_reg){ ACPI_SPACE_NONE, 0 };
-	return (struct acpi_reg){ p[0] ? ACPI_SPACE_IO : ACPI_SPACE_MEM, addr };
+		return (struct acpi_reg){ACPI_SPACE_NONE, 0};
+	return (struct acpi_reg){p[0] ? ACPI_SPACE_IO : ACPI_SPACE_MEM, addr};
 }
 
 /* A register block given twice: the extended address wins when there is one. */
 static struct acpi_reg block(const struct table *t, uint32_t legacy, uint32_t ext)
 {
-	struct acpi_reg r = { ACPI_SPACE_NONE, 0 };
+	struct acpi_reg r = {ACPI_SPACE_NONE, 0};
 
 	if (t->len >= ext + 12)
 		r = gas(t->p + ext);
@@ -122,14 +122,14 @@ static struct acpi_reg block(const struct table *t, uint32_t legacy, uint32_t ex
 		uint32_t port = get32(t->p + legacy);
 
 		if (port && port <= 0xffff)
-			r = (struct acpi_reg){ ACPI_SPACE_IO, port };
+			r = (struct acpi_reg){ACPI_SPACE_IO, port};
 	}
 	return r;
 }
 
 static bool pkg_byte(const uint8_t *p, uint32_t len, uint32_t *at, uint8_t *val)
 {
-	static const uint8_t width[] = { 1, 2, 4, 8 };
+	static const uint8_t width[] = {1, 2, 4, 8};
 
 	if (*at >= len)
 		return false;
@@ -236,7 +236,7 @@ static void parse_one(struct acpi_info *info, acpi_map_t map, const struct table
 
 int acpi_parse_at(struct acpi_info *info, acpi_map_t map, uint64_t rsdp)
 {
-	*info = (struct acpi_info){ 0 };
+	*info = (struct acpi_info){0};
 
 	const uint8_t *p = map(rsdp, 20);
 	if (!p || !rsdp_ok(p))
@@ -281,7 +281,7 @@ int acpi_parse(struct acpi_info *info, acpi_map_t map)
 	if (!rsdp)
 		rsdp = scan(map, 0xe0000, 0x20000);
 	if (!rsdp) {
-		*info = (struct acpi_info){ 0 };
+		*info = (struct acpi_info){0};
 		return -1;
 	}
 	return acpi_parse_at(info, map, rsdp);

@@ -21,8 +21,8 @@ struct acpi_reg {
 };
 
 struct acpi_info {
-	uint64_t lapic_phys; /* xAPIC MMIO base */
-	unsigned cpu_count;  /* usable CPUs, in MADT order, duplicates dropped */
+	uint64_t lapic_phys;   /* xAPIC MMIO base */
+	unsigned cpu_count;    /* usable CPUs, in MADT order, duplicates dropped */
 	unsigned cpus_dropped; /* usable, but more than MAX_PCPUS */
 	uint32_t apic_id[MAX_PCPUS];
 	unsigned ioapic_count;

@@ -36,7 +36,7 @@ enum apic_reg {
 
 struct apic_ops {
 	const char *name;
-	uint32_t max_id; /* largest addressable APIC id */
+	uint32_t max_id;      /* largest addressable APIC id */
 	void (*enable)(void); /* switch this CPU's APIC into the mode */
 	uint32_t (*id)(void);
 	uint32_t (*read)(enum apic_reg reg);

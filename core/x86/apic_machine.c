@@ -19,7 +19,7 @@
 #define IOAPIC_ENTRY(n) (0x10 + 2 * (n))
 #define IOAPIC_MASKED (1u << 16)
 
-struct apic_hw apic_hw = { .rdmsr = rdmsr, .wrmsr = wrmsr };
+struct apic_hw apic_hw = {.rdmsr = rdmsr, .wrmsr = wrmsr};
 
 static uint32_t cpuid1_ecx(void)
 {

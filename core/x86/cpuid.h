@@ -17,7 +17,7 @@ struct cpuid_leaf {
 
 /* What the policy depends on. */
 struct cpuid_guest {
-	unsigned vcpu;	   /* number, gives the APIC id */
+	unsigned vcpu; /* number, gives the APIC id */
 	unsigned max_vcpus;
 	uint64_t xcr0;	   /* the guest's current */
 	uint64_t xcr0_max; /* what it may set */

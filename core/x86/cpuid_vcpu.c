@@ -11,7 +11,7 @@ static void hw(uint32_t leaf, uint32_t sub, struct cpuid_leaf *out)
 	uint32_t r[4];
 
 	cpuid_raw(leaf, sub, r);
-	*out = (struct cpuid_leaf){ r[0], r[1], r[2], r[3] };
+	*out = (struct cpuid_leaf){r[0], r[1], r[2], r[3]};
 }
 
 struct cpuid_leaf cpuid_vcpu(const struct vcpu *v, uint32_t leaf, uint32_t sub)
@@ -24,7 +24,7 @@ struct cpuid_leaf cpuid_vcpu(const struct vcpu *v, uint32_t leaf, uint32_t sub)
 		.xcr0_max = fpu_xcr0_mask(),
 		.cr4 = v->arch.ctrlreg[4],
 		.tsc_hz = arch_tsc_hz(),
-		.tsc = { s.mul, s.shift, arch_tsc_base() },
+		.tsc = {s.mul, s.shift, arch_tsc_base()},
 		.hw = hw,
 	};
 

@@ -3,14 +3,14 @@
 
 /* What follows an opcode, and which prefixes it bears. */
 enum {
-	K_MODRM = 0x01,	 /* ModRM, memory only */
-	K_BYTE = 0x02,	 /* 8-bit operands */
-	K_IMM8 = 0x04,	 /* 8-bit immediate */
-	K_IMMZ = 0x08,	 /* immediate of the operand's size, at most 32 bits */
-	K_LOCK = 0x10,	 /* LOCK is allowed */
-	K_REP = 0x20,	 /* F2 and F3 are allowed */
-	K_PLAIN = 0x40,	 /* no 66, F2, F3 */
-	K_GROUP = 0x80,	 /* ModRM.reg chooses the operation */
+	K_MODRM = 0x01, /* ModRM, memory only */
+	K_BYTE = 0x02,	/* 8-bit operands */
+	K_IMM8 = 0x04,	/* 8-bit immediate */
+	K_IMMZ = 0x08,	/* immediate of the operand's size, at most 32 bits */
+	K_LOCK = 0x10,	/* LOCK is allowed */
+	K_REP = 0x20,	/* F2 and F3 are allowed */
+	K_PLAIN = 0x40, /* no 66, F2, F3 */
+	K_GROUP = 0x80, /* ModRM.reg chooses the operation */
 };
 
 struct form {
@@ -19,7 +19,7 @@ struct form {
 };
 
 #define RMW (K_MODRM | K_LOCK | K_REP)
-#define ARITH(base, o) [base] = { o, RMW | K_BYTE }, [(base) + 1] = { o, RMW }
+#define ARITH(base, o) [base] = {o, RMW | K_BYTE}, [(base) + 1] = {o, RMW}
 
 static const struct form one_byte[256] = {
 	ARITH(0x00, INSN_ADD),
@@ -27,58 +27,58 @@ static const struct form one_byte[256] = {
 	ARITH(0x20, INSN_AND),
 	ARITH(0x28, INSN_SUB),
 	ARITH(0x30, INSN_XOR),
-	[0x80] = { INSN_ADD, RMW | K_GROUP | K_BYTE | K_IMM8 },
-	[0x81] = { INSN_ADD, RMW | K_GROUP | K_IMMZ },
-	[0x83] = { INSN_ADD, RMW | K_GROUP | K_IMM8 },
-	[0x86] = { INSN_XCHG, RMW | K_BYTE },
-	[0x87] = { INSN_XCHG, RMW },
-	[0x88] = { INSN_MOV, K_MODRM | K_REP | K_BYTE },
-	[0x89] = { INSN_MOV, K_MODRM | K_REP },
-	[0xc6] = { INSN_MOV, K_MODRM | K_REP | K_GROUP | K_BYTE | K_IMM8 },
-	[0xc7] = { INSN_MOV, K_MODRM | K_REP | K_GROUP | K_IMMZ },
-	[0xaa] = { INSN_STOS, K_REP | K_BYTE },
-	[0xab] = { INSN_STOS, K_REP },
-	[0x6c] = { INSN_INS, K_REP | K_BYTE },
-	[0x6d] = { INSN_INS, K_REP },
-	[0x6e] = { INSN_OUTS, K_REP | K_BYTE },
-	[0x6f] = { INSN_OUTS, K_REP },
-	[0xe4] = { INSN_IN, K_BYTE | K_IMM8 },
-	[0xe5] = { INSN_IN, K_IMM8 },
-	[0xe6] = { INSN_OUT, K_BYTE | K_IMM8 },
-	[0xe7] = { INSN_OUT, K_IMM8 },
-	[0xec] = { INSN_IN, K_BYTE },
-	[0xed] = { INSN_IN, 0 },
-	[0xee] = { INSN_OUT, K_BYTE },
-	[0xef] = { INSN_OUT, 0 },
-	[0xf4] = { INSN_HLT, 0 },
-	[0xfa] = { INSN_CLI, 0 },
-	[0xfb] = { INSN_STI, 0 },
+	[0x80] = {INSN_ADD, RMW | K_GROUP | K_BYTE | K_IMM8},
+	[0x81] = {INSN_ADD, RMW | K_GROUP | K_IMMZ},
+	[0x83] = {INSN_ADD, RMW | K_GROUP | K_IMM8},
+	[0x86] = {INSN_XCHG, RMW | K_BYTE},
+	[0x87] = {INSN_XCHG, RMW},
+	[0x88] = {INSN_MOV, K_MODRM | K_REP | K_BYTE},
+	[0x89] = {INSN_MOV, K_MODRM | K_REP},
+	[0xc6] = {INSN_MOV, K_MODRM | K_REP | K_GROUP | K_BYTE | K_IMM8},
+	[0xc7] = {INSN_MOV, K_MODRM | K_REP | K_GROUP | K_IMMZ},
+	[0xaa] = {INSN_STOS, K_REP | K_BYTE},
+	[0xab] = {INSN_STOS, K_REP},
+	[0x6c] = {INSN_INS, K_REP | K_BYTE},
+	[0x6d] = {INSN_INS, K_REP},
+	[0x6e] = {INSN_OUTS, K_REP | K_BYTE},
+	[0x6f] = {INSN_OUTS, K_REP},
+	[0xe4] = {INSN_IN, K_BYTE | K_IMM8},
+	[0xe5] = {INSN_IN, K_IMM8},
+	[0xe6] = {INSN_OUT, K_BYTE | K_IMM8},
+	[0xe7] = {INSN_OUT, K_IMM8},
+	[0xec] = {INSN_IN, K_BYTE},
+	[0xed] = {INSN_IN, 0},
+	[0xee] = {INSN_OUT, K_BYTE},
+	[0xef] = {INSN_OUT, 0},
+	[0xf4] = {INSN_HLT, 0},
+	[0xfa] = {INSN_CLI, 0},
+	[0xfb] = {INSN_STI, 0},
 };
 
 static const struct form two_byte[256] = {
-	[0x06] = { INSN_CLTS, K_PLAIN },
-	[0x07] = { INSN_SYSRET, K_PLAIN },
-	[0x08] = { INSN_INVD, K_PLAIN },
-	[0x09] = { INSN_WBINVD, K_PLAIN },
-	[0x30] = { INSN_WRMSR, K_PLAIN },
-	[0x31] = { INSN_RDTSC, K_PLAIN },
-	[0x32] = { INSN_RDMSR, K_PLAIN },
-	[0x33] = { INSN_RDPMC, K_PLAIN },
-	[0xa2] = { INSN_CPUID, K_PLAIN },
-	[0xab] = { INSN_BTS, RMW },
-	[0xb3] = { INSN_BTR, RMW },
-	[0xbb] = { INSN_BTC, RMW },
-	[0xba] = { INSN_BTS, RMW | K_GROUP | K_IMM8 },
-	[0xb0] = { INSN_CMPXCHG, RMW | K_BYTE },
-	[0xb1] = { INSN_CMPXCHG, RMW },
-	[0xc0] = { INSN_XADD, RMW | K_BYTE },
-	[0xc1] = { INSN_XADD, RMW },
-	[0xc3] = { INSN_MOV, K_MODRM | K_PLAIN }, /* MOVNTI */
+	[0x06] = {INSN_CLTS, K_PLAIN},
+	[0x07] = {INSN_SYSRET, K_PLAIN},
+	[0x08] = {INSN_INVD, K_PLAIN},
+	[0x09] = {INSN_WBINVD, K_PLAIN},
+	[0x30] = {INSN_WRMSR, K_PLAIN},
+	[0x31] = {INSN_RDTSC, K_PLAIN},
+	[0x32] = {INSN_RDMSR, K_PLAIN},
+	[0x33] = {INSN_RDPMC, K_PLAIN},
+	[0xa2] = {INSN_CPUID, K_PLAIN},
+	[0xab] = {INSN_BTS, RMW},
+	[0xb3] = {INSN_BTR, RMW},
+	[0xbb] = {INSN_BTC, RMW},
+	[0xba] = {INSN_BTS, RMW | K_GROUP | K_IMM8},
+	[0xb0] = {INSN_CMPXCHG, RMW | K_BYTE},
+	[0xb1] = {INSN_CMPXCHG, RMW},
+	[0xc0] = {INSN_XADD, RMW | K_BYTE},
+	[0xc1] = {INSN_XADD, RMW},
+	[0xc3] = {INSN_MOV, K_MODRM | K_PLAIN}, /* MOVNTI */
 };
 
 /* Operations of group 1 (80, 81, 83) and group 8 (0F BA) by ModRM.reg. */
-static const uint8_t group1[8] = { INSN_ADD, INSN_OR, 0, 0, INSN_AND, INSN_SUB, INSN_XOR, 0 };
-static const uint8_t group8[8] = { 0, 0, 0, 0, 0, INSN_BTS, INSN_BTR, INSN_BTC };
+static const uint8_t group1[8] = {INSN_ADD, INSN_OR, 0, 0, INSN_AND, INSN_SUB, INSN_XOR, 0};
+static const uint8_t group8[8] = {0, 0, 0, 0, 0, INSN_BTS, INSN_BTR, INSN_BTC};
 
 #define REX_W 8
 #define REX_R 4
@@ -216,8 +216,8 @@ static bool modrm(struct cursor *c, struct insn *in)
 /* 0F 20 to 0F 23: the register forms whatever ModRM.mod says. */
 static bool mov_crdr(struct cursor *c, struct insn *in, uint8_t opcode)
 {
-	static const uint8_t ops[4] = { INSN_MOV_FROM_CR, INSN_MOV_FROM_DR, INSN_MOV_TO_CR,
-					INSN_MOV_TO_DR };
+	static const uint8_t ops[4] = {INSN_MOV_FROM_CR, INSN_MOV_FROM_DR, INSN_MOV_TO_CR,
+				       INSN_MOV_TO_DR};
 
 	if (c->p == c->end || in->lock || c->rep || c->opsize)
 		return false;
@@ -352,9 +352,9 @@ static bool forced_cpuid(const uint8_t *b, size_t len)
 
 bool insn_decode(struct insn *in, const uint8_t *buf, size_t len)
 {
-	struct cursor c = { .p = buf, .end = buf + MIN(len, (size_t)INSN_MAX) };
+	struct cursor c = {.p = buf, .end = buf + MIN(len, (size_t)INSN_MAX)};
 
-	*in = (struct insn){ .index = INSN_NO_REG, .base = INSN_NO_REG };
+	*in = (struct insn){.index = INSN_NO_REG, .base = INSN_NO_REG};
 	if (unlikely(forced_cpuid(buf, len))) {
 		in->op = INSN_FORCED_CPUID;
 		in->len = 7;

@@ -54,7 +54,7 @@ enum insn_op {
 	INSN_HLT,
 	INSN_CLI,
 	INSN_STI,
-	INSN_IN,  /* imm valid unless port_dx */
+	INSN_IN, /* imm valid unless port_dx */
 	INSN_OUT,
 	INSN_INS,
 	INSN_OUTS,
@@ -82,9 +82,9 @@ struct insn {
 	bool port_dx; /* IN, OUT: port in DX */
 	bool addr32;  /* address-size prefix */
 	bool rip_rel;
-	uint8_t seg;	    /* enum insn_seg */
+	uint8_t seg;	     /* enum insn_seg */
 	uint8_t base, index; /* registers or INSN_NO_REG */
-	uint8_t scale;	    /* shift of the index, 0-3 */
+	uint8_t scale;	     /* shift of the index, 0-3 */
 	int32_t disp;
 	int64_t imm; /* sign-extended to 64 bits */
 };

@@ -11,7 +11,7 @@
 #include "core/x86/insn_fetch.h"
 #include "core/x86/msr.h"
 
-#define NOT_OURS ((struct emul_result){ .status = EMUL_NOT })
+#define NOT_OURS ((struct emul_result){.status = EMUL_NOT})
 
 static void do_cpuid(struct vcpu *v, struct cpu_user_regs *regs)
 {

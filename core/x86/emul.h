@@ -26,8 +26,8 @@ struct emul_result {
 	uint64_t cr2;
 };
 
-#define EMUL_OK ((struct emul_result){ .status = EMUL_DONE })
-#define EMUL_EXC(v, e) ((struct emul_result){ .status = EMUL_FAULT, .vector = (v), .error = (e) })
+#define EMUL_OK ((struct emul_result){.status = EMUL_DONE})
+#define EMUL_EXC(v, e) ((struct emul_result){.status = EMUL_FAULT, .vector = (v), .error = (e)})
 #define EMUL_GP EMUL_EXC(13, 0)
 #define EMUL_UD EMUL_EXC(6, 0)
 

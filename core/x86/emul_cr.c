@@ -10,8 +10,8 @@
 #include "core/x86/pvcpu.h"
 
 /* CR4 bits a guest may set or clear: they change nothing in the hardware but its own view. */
-#define CR4_GUEST                                                                                  \
-	(X86_CR4_DE | X86_CR4_MCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_FSGSBASE |       \
+#define CR4_GUEST                                                                            \
+	(X86_CR4_DE | X86_CR4_MCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_FSGSBASE | \
 	 X86_CR4_OSXSAVE)
 
 static bool read_cr(struct vcpu *v, unsigned n, uint64_t *val)
@@ -77,7 +77,7 @@ struct emul_result emul_cr(struct vcpu *v, struct cpu_user_regs *regs, const str
 		return read_cr(v, in->rm, reg) ? EMUL_OK : EMUL_GP;
 	rc = write_cr(v, in->rm, *reg);
 	if (rc == MM_PREEMPTED)
-		return (struct emul_result){ .status = EMUL_RETRY };
+		return (struct emul_result){.status = EMUL_RETRY};
 	return rc ? EMUL_GP : EMUL_OK;
 }
 

@@ -26,7 +26,7 @@ static struct emul_result string_io(struct cpu_user_regs *regs, const struct ins
 			regs->rcx = (regs->rcx - 1) & amask;
 	}
 	if (todo < count)
-		return (struct emul_result){ .status = EMUL_RETRY };
+		return (struct emul_result){.status = EMUL_RETRY};
 	return EMUL_OK;
 }
 

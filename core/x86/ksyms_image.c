@@ -9,8 +9,8 @@ extern const char xylem_ksyms_names[];
 
 const char *ksyms_lookup(uint64_t addr, uint64_t *offset)
 {
-	struct ksyms t = { KSYMS_BASE, xylem_ksyms_count, xylem_ksyms_addrs,
-			   xylem_ksyms_names_off, xylem_ksyms_names };
+	struct ksyms t = {KSYMS_BASE, xylem_ksyms_count, xylem_ksyms_addrs, xylem_ksyms_names_off,
+			  xylem_ksyms_names};
 
 	return ksyms_find(&t, addr, offset);
 }

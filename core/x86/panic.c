@@ -86,7 +86,7 @@ static void print_regs(const struct cpu_user_regs *r)
 }
 
 static NORETURN PRINTF(2, 0) void vpanic(const struct cpu_user_regs *regs, const char *fmt,
-					  va_list ap)
+					 va_list ap)
 {
 	char line[320];
 	uint32_t me = self(), first = NOBODY;

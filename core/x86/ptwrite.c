@@ -19,8 +19,9 @@ static uint64_t bit_offset(const struct insn *in, uint64_t src)
 	if (in->op < INSN_BTS || in->op > INSN_BTC || in->imm_src)
 		return 0;
 	unsigned shift = in->size == 8 ? 6 : in->size == 4 ? 5 : 4;
-	int64_t n = in->size == 8 ? (int64_t)src
-				  : in->size == 4 ? (int64_t)(int32_t)src : (int64_t)(int16_t)src;
+	int64_t n = in->size == 8   ? (int64_t)src
+		    : in->size == 4 ? (int64_t)(int32_t)src
+				    : (int64_t)(int16_t)src;
 
 	return (uint64_t)((n >> shift) * in->size);
 }
@@ -98,15 +99,17 @@ static struct emul_result finish(const struct insn *in, struct cpu_user_regs *re
 	return retire(in, regs);
 }
 
-static __attribute__((noinline)) struct emul_result
-any_store(struct vcpu *v, struct cpu_user_regs *regs, const struct insn *in, uint64_t cr2,
-	  uint32_t error)
+static __attribute__((noinline)) struct emul_result any_store(struct vcpu *v,
+							      struct cpu_user_regs *regs,
+							      const struct insn *in, uint64_t cr2,
+							      uint32_t error)
 {
-	struct ptstore s = { .rax = regs->rax };
+	struct ptstore s = {.rax = regs->rax};
 	uint64_t word, seen, ea = insn_ea(in, regs);
 
-	s.src = in->imm_src ? (uint64_t)in->imm
-			    : in->op == INSN_STOS ? regs->rax : insn_reg_read(in, regs);
+	s.src = in->imm_src	      ? (uint64_t)in->imm
+		: in->op == INSN_STOS ? regs->rax
+				      : insn_reg_read(in, regs);
 	ea += bit_offset(in, s.src);
 	if (unlikely(in->seg != INSN_SEG_NONE))
 		ea += in->seg == INSN_SEG_FS ? segbase_read_fs() : segbase_read_gs_kernel(v);
@@ -114,10 +117,10 @@ any_store(struct vcpu *v, struct cpu_user_regs *regs, const struct insn *in, uin
 
 	/* Another instruction than the one that faulted, or one that spans entries. */
 	if (unlikely((ea ^ cr2) >> PAGE_SHIFT || (ea & 7) + in->size > 8))
-		return (struct emul_result){ .status = EMUL_NOT };
+		return (struct emul_result){.status = EMUL_NOT};
 	ea &= ~7UL;
 	if (unlikely(!read_word(ea, &word)))
-		return (struct emul_result){ .status = EMUL_RETRY };
+		return (struct emul_result){.status = EMUL_RETRY};
 
 	uint64_t mask = UINT64_MAX >> (64 - in->size * 8) << shift;
 
@@ -139,10 +142,9 @@ any_store(struct vcpu *v, struct cpu_user_regs *regs, const struct insn *in, uin
 		if (rc == MM_PREEMPTED || rc == -XEN_EFAULT) /* later, or no page table any more */
 			break;
 		return (struct emul_result){
-			.status = EMUL_FAULT, .vector = VEC_PF, .error = error, .cr2 = cr2
-		};
+			.status = EMUL_FAULT, .vector = VEC_PF, .error = error, .cr2 = cr2};
 	}
-	return (struct emul_result){ .status = EMUL_RETRY };
+	return (struct emul_result){.status = EMUL_RETRY};
 }
 
 struct emul_result ptwrite_emulate(struct vcpu *v, struct cpu_user_regs *regs, uint64_t cr2,
@@ -152,7 +154,7 @@ struct emul_result ptwrite_emulate(struct vcpu *v, struct cpu_user_regs *regs, u
 	uint64_t word, seen;
 
 	if (unlikely(!in || in->op > INSN_STOS))
-		return (struct emul_result){ .status = EMUL_NOT };
+		return (struct emul_result){.status = EMUL_NOT};
 
 	/* MOV and XCHG of a whole entry, at the address that faulted; all else, and what fails. */
 	if (likely(in->op <= INSN_XCHG && in->size == 8 && !(cr2 & 7) && !in->seg &&

@@ -62,19 +62,19 @@ static bool counts(uint64_t (*read)(void))
 struct refclock refclock_find(void)
 {
 	if (acpi.pm_timer.space == ACPI_SPACE_IO && counts(pm_read))
-		return (struct refclock){ "PM timer", PM_TIMER_HZ,
-					  acpi.pm_timer_32 ? UINT32_MAX : 0xffffff, pm_read };
+		return (struct refclock){"PM timer", PM_TIMER_HZ,
+					 acpi.pm_timer_32 ? UINT32_MAX : 0xffffff, pm_read};
 	if (acpi.hpet_phys) {
 		hpet = arch_map_mmio(acpi.hpet_phys, 0x400);
 		uint32_t period = hpet[HPET_ID / 4 + 1];
 
 		hpet[HPET_CONFIG / 4] |= HPET_ENABLE;
 		if (period && period <= HPET_MAX_PERIOD_FS && counts(hpet_read))
-			return (struct refclock){ "HPET", FS_PER_SEC / period, UINT32_MAX,
-						  hpet_read };
+			return (struct refclock){"HPET", FS_PER_SEC / period, UINT32_MAX,
+						 hpet_read};
 	}
 	pit_start();
 	if (!counts(pit_read))
 		panic("no clock to calibrate the TSC against: PM timer, HPET and PIT stand still");
-	return (struct refclock){ "PIT", PIT_HZ, 0xffff, pit_read };
+	return (struct refclock){"PIT", PIT_HZ, 0xffff, pit_read};
 }

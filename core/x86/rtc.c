@@ -23,8 +23,8 @@ static struct rtc_raw snapshot(void)
 {
 	for (unsigned i = 0; i < 100000 && (cmos(STATUS_A) & A_UPDATING); i++)
 		cpu_relax();
-	return (struct rtc_raw){ cmos(0), cmos(2), cmos(4), cmos(7), cmos(8), cmos(9),
-				 cmos(STATUS_B) };
+	return (struct rtc_raw){cmos(0), cmos(2), cmos(4),	 cmos(7),
+				cmos(8), cmos(9), cmos(STATUS_B)};
 }
 
 uint64_t rtc_read(void)

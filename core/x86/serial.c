@@ -25,7 +25,7 @@
 /* Far longer than 16 bytes take at 115200 baud: a port that stays busy is broken. */
 #define THRE_POLLS 10000000u
 
-static const uint16_t port_base[SERIAL_PORTS] = { 0x3f8, 0x2f8, 0x3e8 };
+static const uint16_t port_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8};
 static bool present[SERIAL_PORTS];
 
 static bool probe(uint16_t base)

@@ -68,6 +68,7 @@ smp_trampoline_end:
 	.text
 	.globl smp_ap_arrive
 smp_ap_arrive:
+	/* PAIRS: smp_start - the locked add reads the ticket, and all set up for it, after the SIPI. */
 	movl $1, %edi
 	lock xaddl %edi, smp_ticket(%rip)
 	cmpl smp_limit(%rip), %edi

@@ -32,7 +32,7 @@ static bool deadline_mode;
 /* The reading least disturbed by whatever else this machine does. */
 static struct sample take(void)
 {
-	struct sample best = { .width = UINT64_MAX };
+	struct sample best = {.width = UINT64_MAX};
 
 	for (unsigned i = 0; i < SAMPLE_TRIES; i++) {
 		uint64_t before = arch_cycles();
@@ -41,8 +41,8 @@ static struct sample take(void)
 		uint64_t after = arch_cycles();
 
 		if (after - before < best.width)
-			best = (struct sample){ before + (after - before) / 2, ref, count,
-						after - before };
+			best = (struct sample){before + (after - before) / 2, ref, count,
+					       after - before};
 	}
 	return best;
 }
