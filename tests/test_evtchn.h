@@ -7,6 +7,9 @@
 #define TEST_EVTCHN_H
 
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -229,6 +232,48 @@ static inline unsigned gf_upcall(struct gfifo *g, void (*fn)(struct vcpu *v, evt
 		}
 	}
 	return n;
+}
+
+/* ---- threads ---- */
+
+static timer_t stumble_timer;
+
+static inline void next_stumble(void)
+{
+	struct itimerspec in = {.it_value.tv_nsec = 200000};
+
+	timer_settime(stumble_timer, 0, &in, NULL);
+}
+
+static inline void stumble(int sig)
+{
+	struct timespec t = {.tv_nsec = 20000};
+
+	(void)sig;
+	nanosleep(&t, NULL);
+	next_stumble();
+}
+
+/*
+ * Run @threads pCPUs, each a thread in @fn. A signal stops one of them for a moment, at any
+ * instruction, again and again: on few processors, races would hardly ever meet without.
+ */
+static inline void run_shaken(unsigned threads, void (*fn)(void *arg))
+{
+	struct sigaction sa = {.sa_handler = stumble, .sa_flags = SA_RESTART};
+	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+	sigset_t alarm_set;
+
+	sigemptyset(&alarm_set);
+	sigaddset(&alarm_set, SIGALRM);
+	sigaction(SIGALRM, &sa, NULL);
+	cr_assert_eq(timer_create(CLOCK_MONOTONIC, &ev, &stumble_timer), 0);
+	host_arena_init(WORLD_FRAMES);
+	host_threads_start(threads, fn, NULL);
+	pthread_sigmask(SIG_BLOCK, &alarm_set, NULL);
+	next_stumble();
+	host_threads_join();
+	timer_delete(stumble_timer);
 }
 
 /* ---- kicks ---- */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Guest consoles: lines, partial lines, a full log, hostile indexes, input, many notifiers. */
 #include "test_evtchn.h"
-#include <sched.h>
 
 static struct domain *d;
 static struct xencons_interface *ring;
@@ -348,13 +347,58 @@ Test(console_race, many_notifiers)
 {
 	unsigned seen = 0;
 
-	host_arena_init(WORLD_FRAMES);
 	host_console_capture(0, out, sizeof(out));
 	pthread_barrier_init(&ready, NULL, THREADS);
-	host_threads_start(THREADS, writer_thread, NULL);
-	host_threads_join();
+	run_shaken(THREADS, writer_thread);
 	out[host_console_len(0)] = 0;
 	for (const char *p = out; (p = strstr(p, "| line ")); seen++, p++)
 		cr_assert_eq(strtoul(p + 7, NULL, 10), seen, "in order");
 	cr_assert_eq(seen, LINES);
+}
+
+/* One writes and notifies while another notifies: afterwards nothing is left in the ring. */
+#define ROUNDS 5000
+
+static _Atomic unsigned round_no, arrived;
+
+static void pair_thread(void *arg)
+{
+	unsigned id = this_pcpu()->id;
+
+	(void)arg;
+	if (id == 0) {
+		world_memory();
+		d = new_domain(1);
+		give_console();
+		atomic_store(&round_no, 0);
+		atomic_store(&arrived, 0);
+	}
+	pthread_barrier_wait(&ready);
+	for (unsigned n = 0; n < ROUNDS; n++) {
+		if (id == 1)
+			g_write("x\n", 2);
+		evtchn_send(d, port);
+		if (atomic_fetch_add(&arrived, 1) == 1) {
+			cr_assert(ring->out_cons == ring->out_prod ||
+					  atomic_load(&d->con.attention),
+				  "round %u", n);
+			atomic_store(&arrived, 0);
+			atomic_store(&round_no, n + 1);
+		}
+		while (atomic_load(&round_no) <= n)
+			sched_yield();
+		if (n % 64 == 0) {
+			host_service();
+			if (id == 0)
+				log_drain();
+		}
+	}
+}
+
+Test(console_race, no_notification_lost)
+{
+	host_console_capture(0, out, sizeof(out));
+	pthread_barrier_init(&ready, NULL, 2);
+	run_shaken(2, pair_thread);
+	cr_assert_eq(atomic_load(&round_no), ROUNDS);
 }

@@ -5,7 +5,6 @@
  * conserved; polls are woken. Run under ThreadSanitizer as well.
  */
 #include "test_evtchn.h"
-#include <sched.h>
 
 #define SENDERS 3
 #define CONSUMERS 2
@@ -122,10 +121,8 @@ static void send_thread(void *arg)
 static void run(unsigned threads, void (*fn)(void *arg))
 {
 	seed0 = test_seed();
-	host_arena_init(WORLD_FRAMES);
 	pthread_barrier_init(&ready, NULL, threads);
-	host_threads_start(threads, fn, NULL);
-	host_threads_join();
+	run_shaken(threads, fn);
 }
 
 static void no_event_lost(void)
@@ -249,7 +246,7 @@ static void storm_thread(void *arg)
 	cr_assert(nr_linked % 2 == 0);
 	/* Closing one side leaves the other all unbound; then nothing is left. */
 	do
-		this_pcpu()->work = 0;
+		host_service();
 	while (evtchn_reset(dom[0]) == -HC_CONTINUE);
 	nr_linked = 0;
 	ec_for_each(dom[1], 1, check_port);
@@ -331,8 +328,10 @@ static void poller(void)
 		cr_assert_eq(evtchn_poll_begin(v, &poll_b, 1), 0);
 		if (evtchn_port_pending(v, poll_b))
 			evtchn_poll_end(v);
-		while (atomic_load(&v->polling))
+		while (atomic_load(&v->polling)) {
 			host_service();
+			sched_yield();
+		}
 		vcpu_event_pending(v);
 		host_service();
 		/* The last event's sender may be on its way to the pollers still: a wake too many. */
@@ -365,8 +364,10 @@ static void poll_thread(void *arg)
 	}
 	for (unsigned n = 0; n < POLLS; n++) {
 		evtchn_send(a, poll_a);
-		while (atomic_load(&polled) == n)
+		while (atomic_load(&polled) == n) {
 			host_service();
+			sched_yield();
+		}
 	}
 }
 
