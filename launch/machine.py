@@ -29,6 +29,7 @@ class Options:
     icount: bool = False
     qemu_args: list[str] = field(default_factory=list)
     ports: int = 2
+    icount_shift: int = 0  # an instruction is 2^shift ns
 
 
 def hypervisor_status(returncode: int) -> int | None:
@@ -39,7 +40,8 @@ def hypervisor_status(returncode: int) -> int | None:
 def command(options: Options, what_to_boot: list[str]) -> list[str]:
     """QEMU's command line without its serial ports."""
     if options.icount:
-        accel = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
+        accel = ["-accel", "tcg,thread=single", "-icount",
+                 f"shift={options.icount_shift},sleep=off"]
     else:
         accel = ["-accel", "tcg,thread=multi" if options.pcpus > 1 else "tcg"]
     return [QEMU, "-M", "q35", *accel, "-cpu", "max,-smap", "-smp", str(options.pcpus),
