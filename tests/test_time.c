@@ -63,10 +63,9 @@ Test(time, version_protocol)
 		uint32_t v1 = __atomic_load_n(&shared.version, __ATOMIC_ACQUIRE), v2;
 		struct vcpu_time_info c;
 
-		c.tsc_timestamp = __atomic_load_n(&shared.tsc_timestamp, __ATOMIC_RELAXED);
-		c.system_time = __atomic_load_n(&shared.system_time, __ATOMIC_RELAXED);
-		c.tsc_to_system_mul = __atomic_load_n(&shared.tsc_to_system_mul, __ATOMIC_RELAXED);
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		c.tsc_timestamp = __atomic_load_n(&shared.tsc_timestamp, __ATOMIC_ACQUIRE);
+		c.system_time = __atomic_load_n(&shared.system_time, __ATOMIC_ACQUIRE);
+		c.tsc_to_system_mul = __atomic_load_n(&shared.tsc_to_system_mul, __ATOMIC_ACQUIRE);
 		v2 = __atomic_load_n(&shared.version, __ATOMIC_RELAXED);
 		if (v1 & 1 || v1 != v2)
 			continue;
