@@ -84,10 +84,11 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } modes[] = {
-	{"hypercalls", evil_hypercalls}, {"maps", evil_maps},	{"ptwrite", evil_ptwrite},
-	{"priv", evil_priv},		 {"triple", evil_triple}, {"masked", evil_masked},
-	{"flood", evil_flood},		 {"oom", evil_oom},	{"badiret", evil_badiret},
-	{"badgdt", evil_badgdt},
+	{"hypercalls", evil_hypercalls}, {"maps", evil_maps},
+	{"ptwrite", evil_ptwrite},	 {"priv", evil_priv},
+	{"triple", evil_triple},	 {"masked", evil_masked},
+	{"flood", evil_flood},		 {"oom", evil_oom},
+	{"badiret", evil_badiret},	 {"badgdt", evil_badgdt},
 };
 
 void role_evil(void)

@@ -35,14 +35,21 @@ static bool badiret_hook(struct regs *r)
 
 void evil_badiret(void)
 {
-	static const uint64_t cs[] = {FLAT_USER_CS, FLAT_USER_CS32, 0, 3, 8, 0xe008, 0xe00b, 0x23, 0x33,
-				      7, 0xffff, FLAT_USER_SS, 0xe040, 0xe043};
-	static const uint64_t ss[] = {FLAT_USER_SS, 0, 3, 0x10, 0xe010, 0xe013, 0x2b, 7, FLAT_USER_CS,
-				      0xffff, 0xe040};
-	static const uint64_t rip[] = {USER_TEXT, 0, 0x8000000000000000UL, 0x7fffffffffff,
-				       0x800000000000, 0xffff82d040200000UL, KERNEL_BASE, ~0UL};
-	static const uint64_t fl[] = {0x202, 0x2, 0x3202, 0x4202, 0x20202, 0x10202, 0x80202, 0x302,
-				      ~0UL, 0, 0x40202, 0x200202};
+	static const uint64_t cs[] = {FLAT_USER_CS, FLAT_USER_CS32, 0,	    3,	   8,
+				      0xe008,	    0xe00b,	    0x23,   0x33,  7,
+				      0xffff,	    FLAT_USER_SS,   0xe040, 0xe043};
+	static const uint64_t ss[] = {FLAT_USER_SS, 0,	    3,	   0x10, 0xe010, 0xe013, 0x2b, 7,
+				      FLAT_USER_CS, 0xffff, 0xe040};
+	static const uint64_t rip[] = {USER_TEXT,
+				       0,
+				       0x8000000000000000UL,
+				       0x7fffffffffff,
+				       0x800000000000,
+				       0xffff82d040200000UL,
+				       KERNEL_BASE,
+				       ~0UL};
+	static const uint64_t fl[] = {0x202,   0x2,   0x3202, 0x4202, 0x20202, 0x10202,
+				      0x80202, 0x302, ~0UL,   0,      0x40202, 0x200202};
 	static const uint64_t sp[] = {USER_STACK - 64, 0, 0x8000000000000000UL, ~0UL};
 	struct proc *p = proc_create(USER_ECHO, 0);
 	struct regs good = p->regs;
@@ -110,8 +117,8 @@ void evil_badgdt(void)
 		page_make_ro(gdt);
 		if (!set_gdt(frames, 512)) {
 			/* Taken, so it must have been made harmless. */
-			CHECK(trap_guard(far_call, (void *)(i * 8UL + 8)), "called by descriptor %lx",
-			      bad[i]);
+			CHECK(trap_guard(far_call, (void *)(i * 8UL + 8)),
+			      "called by descriptor %lx", bad[i]);
 			CHECK_EQ(set_gdt(NULL, 0), 0, "drop the GDT");
 		}
 		page_make_rw(gdt);
@@ -123,7 +130,8 @@ void evil_badgdt(void)
 		unsigned int idx = (unsigned int)(rnd() % 512);
 		uint64_t d = i < ARRAY_LEN(bad) ? bad[i] : rnd() & rnd();
 
-		refused += HC2(update_descriptor, (virt_to_mfn(gdt) << PAGE_SHIFT) + idx * 8, d) < 0;
+		refused +=
+			HC2(update_descriptor, (virt_to_mfn(gdt) << PAGE_SHIFT) + idx * 8, d) < 0;
 		loads += !load_fs(idx * 8 + (rnd() & 3));
 		load_fs(0);
 		CHECK(trap_guard(far_call, (void *)(idx * 8UL | (rnd() & 3))),
@@ -167,7 +175,8 @@ void evil_oom(void)
 			list[i] = nr_pages + (unsigned long)round * n + i;
 		r.nr_extents = n;
 		r.extent_order = 0;
-		rc = hc_memory(round & 1 ? XENMEM_increase_reservation : XENMEM_populate_physmap, &r);
+		rc = hc_memory(round & 1 ? XENMEM_increase_reservation : XENMEM_populate_physmap,
+			       &r);
 		if (rc <= 0)
 			break;
 		got += (unsigned long)rc;

@@ -24,8 +24,8 @@ static bool enable_avx(void)
 	return !PROBE("xsetbv", "a"(7), "d"(0), "c"(0));
 }
 
-#define EACH_REG(op)                                                                               \
-	op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13)    \
+#define EACH_REG(op)                                                                            \
+	op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) \
 		op(14) op(15)
 #define LOAD_XMM(i) "movdqu " #i "*32(%0), %%xmm" #i "\n"
 #define SAVE_XMM(i) "movdqu %%xmm" #i ", " #i "*32(%0)\n"

@@ -15,7 +15,15 @@ void mem_balloon(unsigned long pages);
 void mem_bits(void);
 
 /* Ways to store into a page-table entry through its read-only mapping. */
-enum pte_store { STORE_MOV, STORE_XCHG, STORE_CMPXCHG, STORE_BTR, STORE_ANDB, STORE_IMM0, NR_STORES };
+enum pte_store {
+	STORE_MOV,
+	STORE_XCHG,
+	STORE_CMPXCHG,
+	STORE_BTR,
+	STORE_ANDB,
+	STORE_IMM0,
+	NR_STORES
+};
 /*
  * Store by that instruction; BTR and ANDB clear PTE_RW, IMM0 stores 0. What
  * was in the entry before is returned where the instruction tells, else 0.

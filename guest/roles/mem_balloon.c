@@ -48,8 +48,8 @@ static void test_balloon(unsigned long n)
 
 		set_p2m(pfn, list[i]);
 		CHECK_EQ(mfn_to_pfn(list[i]), pfn, "M2P after populate");
-		CHECK_EQ(hc_update_va((unsigned long)page[i],
-				      MK_PTE(list[i], PTE_KERN | PTE_NX), UVMF_INVLPG),
+		CHECK_EQ(hc_update_va((unsigned long)page[i], MK_PTE(list[i], PTE_KERN | PTE_NX),
+				      UVMF_INVLPG),
 			 0, "map");
 		for (unsigned int w = 0; w < 512; w++)
 			((volatile uint64_t *)page[i])[w] = w + pfn;

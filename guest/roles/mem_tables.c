@@ -123,8 +123,8 @@ static void test_move(uint64_t **frame)
 
 		hook(va, 2, MK_PTE(virt_to_mfn(l1), PTE_TABLE));
 		for (unsigned int k = 0; k < 4; k++)
-			CHECK_EQ(*(volatile uint64_t *)(va + (i * 4 + k) * PAGE_SIZE),
-				 frame[k][0], "moved L1");
+			CHECK_EQ(*(volatile uint64_t *)(va + (i * 4 + k) * PAGE_SIZE), frame[k][0],
+				 "moved L1");
 		hook(va, 2, 0);
 		CHECK_EQ(probe_read((void *)va, NULL), FAULT(TRAP_PF), "moved away");
 	}

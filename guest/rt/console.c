@@ -40,9 +40,8 @@ static void ring_write(const char *s, size_t n)
 	XENCONS_RING_IDX prod = ring->out_prod;
 
 	while (n) {
-		XENCONS_RING_IDX cons =
-			atomic_load_explicit((_Atomic XENCONS_RING_IDX *)&ring->out_cons,
-					     memory_order_acquire);
+		XENCONS_RING_IDX cons = atomic_load_explicit(
+			(_Atomic XENCONS_RING_IDX *)&ring->out_cons, memory_order_acquire);
 
 		if (prod - cons >= sizeof(ring->out)) {
 			wait_consumer();

@@ -26,7 +26,8 @@
 	ELFNOTE XEN_ELFNOTE_XEN_VERSION, .asciz, "xen-3.0"
 	ELFNOTE XEN_ELFNOTE_LOADER, .asciz, "generic"
 	ELFNOTE XEN_ELFNOTE_FEATURES, .asciz, "!writable_page_tables|pae_pgdir_above_4gb"
-	ELFNOTE XEN_ELFNOTE_SUPPORTED_FEATURES, .long, (1 << XENFEAT_pae_pgdir_above_4gb) | (1 << XENFEAT_dom0)
+	ELFNOTE XEN_ELFNOTE_SUPPORTED_FEATURES, .long, \
+		(1 << XENFEAT_pae_pgdir_above_4gb) | (1 << XENFEAT_dom0)
 	ELFNOTE XEN_ELFNOTE_VIRT_BASE, .quad, 0xffffffff80000000
 	ELFNOTE XEN_ELFNOTE_PADDR_OFFSET, .quad, 0
 	ELFNOTE XEN_ELFNOTE_ENTRY, .quad, _start

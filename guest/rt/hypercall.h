@@ -29,8 +29,8 @@ extern uint8_t hypercall_page[4096];
 #define HC3(n, a, b, c)                                                                            \
 	hypercall(__HYPERVISOR_##n, (unsigned long)(a), (unsigned long)(b), (unsigned long)(c), 0, \
 		  0)
-#define HC4(n, a, b, c, d)                                                                         \
-	hypercall(__HYPERVISOR_##n, (unsigned long)(a), (unsigned long)(b), (unsigned long)(c),    \
+#define HC4(n, a, b, c, d)                                                                      \
+	hypercall(__HYPERVISOR_##n, (unsigned long)(a), (unsigned long)(b), (unsigned long)(c), \
 		  (unsigned long)(d), 0)
 
 static inline void hypercall_use_inline(bool on)

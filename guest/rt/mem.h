@@ -28,15 +28,15 @@
 #define PTE_USER (PTE_KERN | PTE_US)
 #define PTE_USER_RO (PTE_KERN_RO | PTE_US)
 #define PTE_TABLE (PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D)
-#define PTE_MFN(pte) (((pte) & 0xffffffffff000UL) >> PAGE_SHIFT)
+#define PTE_MFN(pte) (((pte)&0xffffffffff000UL) >> PAGE_SHIFT)
 #define MK_PTE(mfn, flags) ((uint64_t)(mfn) << PAGE_SHIFT | (flags))
 
 typedef uint64_t pte_t;
 
 struct start_info;
 extern struct start_info *start_info;
-extern unsigned long nr_pages;	 /* pages of this domain */
-extern unsigned long kernel_l4;	 /* pfn of the boot address space's L4 */
+extern unsigned long nr_pages;	/* pages of this domain */
+extern unsigned long kernel_l4; /* pfn of the boot address space's L4 */
 
 /* Take over the boot page tables and build the direct map. */
 void mem_init(struct start_info *si);

@@ -20,7 +20,7 @@ struct proc {
 	unsigned long fs_base, gs_base;
 	bool fpu_off;	    /* run with TS set, so that FP use traps */
 	bool bases_by_hand; /* leave the segment bases as they are */
-	uint8_t *data; /* kernel's address of the page at USER_DATA */
+	uint8_t *data;	    /* kernel's address of the page at USER_DATA */
 	struct trap_record trap;
 };
 

@@ -24,19 +24,19 @@ void role_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noretu
 #define panic(...) role_fail("panic: " __VA_ARGS__)
 void role_shutdown(unsigned int reason) __attribute__((noreturn));
 
-#define CHECK(cond, fmt, ...)                                                                      \
-	do {                                                                                       \
-		if (!(cond))                                                                       \
-			role_fail("%s:%d: %s: " fmt, __FILE_NAME__, __LINE__,                      \
-				  #cond __VA_OPT__(, ) __VA_ARGS__);                               \
+#define CHECK(cond, fmt, ...)                                                 \
+	do {                                                                  \
+		if (!(cond))                                                  \
+			role_fail("%s:%d: %s: " fmt, __FILE_NAME__, __LINE__, \
+				  #cond __VA_OPT__(, ) __VA_ARGS__);          \
 	} while (0)
 
-#define CHECK_EQ(got, want, what)                                                                  \
-	do {                                                                                       \
-		long got_ = (long)(got), want_ = (long)(want);                                     \
-		if (got_ != want_)                                                                 \
-			role_fail("%s:%d: %s: got %ld (%lx), want %ld (%lx)", __FILE_NAME__,       \
-				  __LINE__, what, got_, got_, want_, want_);                       \
+#define CHECK_EQ(got, want, what)                                                            \
+	do {                                                                                 \
+		long got_ = (long)(got), want_ = (long)(want);                               \
+		if (got_ != want_)                                                           \
+			role_fail("%s:%d: %s: got %ld (%lx), want %ld (%lx)", __FILE_NAME__, \
+				  __LINE__, what, got_, got_, want_, want_);                 \
 	} while (0)
 
 /* Command-line values. */

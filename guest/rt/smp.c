@@ -177,20 +177,6 @@ void smp_call_all(void (*fn)(void *), void *arg)
 		smp_wait(i);
 }
 
-void barrier_wait(struct barrier *b)
-{
-	unsigned int round = atomic_load(&b->round);
-	unsigned long spins = 0;
-
-	if (atomic_fetch_add(&b->in, 1) + 1 == b->n) {
-		atomic_store(&b->in, 0);
-		atomic_fetch_add(&b->round, 1);
-		return;
-	}
-	while (atomic_load(&b->round) == round)
-		spin_wait(&spins);
-}
-
 void runstate_read(uint64_t time[4])
 {
 	struct vcpu_runstate_info r;

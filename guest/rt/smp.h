@@ -22,13 +22,6 @@ void smp_call_all(void (*fn)(void *arg), void *arg);
 /* Give other vCPUs a chance while spinning. */
 void spin_wait(unsigned long *spins);
 
-struct barrier {
-	_Atomic unsigned int in;
-	_Atomic unsigned int round;
-	unsigned int n;
-};
-void barrier_wait(struct barrier *b);
-
 /* This vCPU's time in each RUNSTATE_*, ns, up to now. */
 void runstate_read(uint64_t time[4]);
 

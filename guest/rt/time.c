@@ -19,7 +19,8 @@ uint64_t time_read(const volatile struct vcpu_time_info *t)
 			delta <<= t->tsc_shift;
 		else
 			delta >>= -t->tsc_shift;
-		ns = t->system_time + (uint64_t)(((unsigned __int128)delta * t->tsc_to_system_mul) >> 32);
+		ns = t->system_time +
+		     (uint64_t)(((unsigned __int128)delta * t->tsc_to_system_mul) >> 32);
 		barrier();
 	} while ((v & 1) || v != t->version);
 	return ns;

@@ -7,6 +7,8 @@
 #include "rt/proc.h"
 #include "rt/role.h"
 
+#define TRAP_TABLE_MAX 24
+
 struct ex_entry {
 	unsigned long insn, fixup;
 };
@@ -16,22 +18,25 @@ extern const struct ex_entry ex_table_start[], ex_table_end[];
 bool (*trap_hook)(struct regs *r);
 
 #define STUB(v) extern char trap_##v[];
-STUB(0) STUB(1) STUB(2) STUB(3) STUB(4) STUB(5) STUB(6) STUB(7) STUB(8) STUB(10) STUB(11) STUB(12)
-STUB(13) STUB(14) STUB(16) STUB(17) STUB(18) STUB(19) STUB(128)
+STUB(0)
+STUB(1)
+STUB(2) STUB(3) STUB(4) STUB(5) STUB(6) STUB(7) STUB(8) STUB(10) STUB(11) STUB(12) STUB(13) STUB(14)
+	STUB(16) STUB(17) STUB(18) STUB(19) STUB(128)
 
 /* Flags: DPL, and 4 = mask events on entry (all but #BP, #OF and int 0x80 need that here). */
-#define GATE(v, f)                                                                                 \
-	{                                                                                          \
-		v, f, FLAT_KERNEL_CS, (unsigned long)trap_##v                                      \
+#define GATE(v, f)                                            \
+	{                                                     \
+		v, f, FLAT_KERNEL_CS, (unsigned long)trap_##v \
 	}
 
-void trap_table(struct trap_info *t)
+	/* As a list with an end mark, as set_trap_table wants it. */
+	static void trap_table(struct trap_info *t)
 {
 	const struct trap_info all[] = {
-		GATE(0, 4),   GATE(1, 4),  GATE(2, 4),	GATE(3, 7),  GATE(4, 7),
-		GATE(5, 4),   GATE(6, 4),  GATE(7, 4),	GATE(8, 4),  GATE(10, 4),
-		GATE(11, 4),  GATE(12, 4), GATE(13, 4), GATE(14, 4), GATE(16, 4),
-		GATE(17, 4),  GATE(18, 4), GATE(19, 4), GATE(128, 7), {0, 0, 0, 0},
+		GATE(0, 4),  GATE(1, 4),  GATE(2, 4),  GATE(3, 7),   GATE(4, 7),
+		GATE(5, 4),  GATE(6, 4),  GATE(7, 4),  GATE(8, 4),   GATE(10, 4),
+		GATE(11, 4), GATE(12, 4), GATE(13, 4), GATE(14, 4),  GATE(16, 4),
+		GATE(17, 4), GATE(18, 4), GATE(19, 4), GATE(128, 7), {0, 0, 0, 0},
 	};
 
 	_Static_assert(ARRAY_LEN(all) <= TRAP_TABLE_MAX, "trap table too long");

@@ -38,10 +38,7 @@ static inline bool from_user(const struct regs *r)
 	return (r->cs & 3) == 3;
 }
 
-/* Fill trap_info entries for a trap table (>= TRAP_TABLE_MAX long, with the end mark). */
-#define TRAP_TABLE_MAX 24
-void trap_table(struct trap_info *t);
-/* The same, indexed by vector, as VCPUOP_initialise wants it (256 entries). */
+/* Fill a trap table indexed by vector (256 entries), as VCPUOP_initialise wants it. */
 void trap_table_indexed(struct trap_info *t);
 
 /* Install the trap table and the event, failsafe and syscall callbacks on this vCPU. */
@@ -53,22 +50,19 @@ extern bool (*trap_hook)(struct regs *r);
 extern char event_callback[], failsafe_callback[], syscall_callback[];
 
 /*
- * PROBE: run one instruction; 0, or 0x100 | vector if it faulted. Only r15
- * is known to change; PROBE_CLOBBER also allows rax, rbx, rcx and rdx to.
+ * PROBE: run one instruction with these inputs; 0, or FAULT(vector). The
+ * fixup puts that into r15.
  */
-#define PROBE_ASM(insn, inputs, ...)                                                               \
-	({                                                                                         \
-		register unsigned long st_ __asm__("r15") = 0;                                     \
-		__asm__ volatile("1: " insn "\n2:\n"                                               \
-				 ".pushsection .ex_table,\"a\"\n.quad 1b,2b\n.popsection"           \
-				 : "+r"(st_)                                                       \
-				 : inputs                                                          \
-				 : "memory", "cc" __VA_OPT__(, ) __VA_ARGS__);                     \
-		st_;                                                                               \
+#define PROBE(insn, ...)                                                                  \
+	({                                                                                \
+		register unsigned long st_ __asm__("r15") = 0;                            \
+		__asm__ volatile("1: " insn "\n2:\n"                                      \
+				 ".pushsection .ex_table,\"a\"\n.quad 1b,2b\n.popsection" \
+				 : "+r"(st_)                                              \
+				 : __VA_ARGS__                                            \
+				 : "memory", "cc");                                       \
+		st_;                                                                      \
 	})
-#define PROBE_INPUTS(...) __VA_ARGS__
-#define PROBE(insn, ...) PROBE_ASM(insn, PROBE_INPUTS(__VA_ARGS__))
-#define PROBE_CLOBBER(insn) PROBE_ASM(insn, , "rax", "rbx", "rcx", "rdx")
 
 static inline unsigned long probe_read(const volatile void *p, uint64_t *val)
 {

@@ -18,42 +18,42 @@ static uint64_t report(uint64_t a, uint64_t b)
 	return syscall2(SYS_REPORT, a, b);
 }
 
-#define INSN(n, text)                                                                              \
-	case n:                                                                                    \
-		__asm__ volatile(text ::: "rax", "rbx", "rcx", "rdx", "memory");                   \
+#define INSN(n, text)                                                            \
+	case n:                                                                  \
+		__asm__ volatile(text ::: "rax", "rbx", "rcx", "rdx", "memory"); \
 		break
 
 static void insn(uint64_t n)
 {
 	switch (n) {
-	INSN(INSN_UD2, "ud2");
-	INSN(INSN_DIV0, "xorl %%ecx, %%ecx; xorl %%edx, %%edx; divl %%ecx");
-	INSN(INSN_INT3, "int3");
-	INSN(INSN_INT80, "int $0x80");
-	INSN(INSN_INT90, "int $0x90");
-	INSN(INSN_INT14, "int $14");
-	INSN(INSN_HLT, "hlt");
-	INSN(INSN_CLI, "cli");
-	INSN(INSN_STI, "sti");
-	INSN(INSN_IN, "inb $0x80, %%al");
-	INSN(INSN_OUT, "outb %%al, $0x80");
-	INSN(INSN_RDMSR, "movl $0xc0000080, %%ecx; rdmsr");
-	INSN(INSN_WRMSR, "movl $0xc0000080, %%ecx; wrmsr");
-	INSN(INSN_MOV_TO_CR3, "xorl %%eax, %%eax; movq %%rax, %%cr3");
-	INSN(INSN_MOV_FROM_CR0, "movq %%cr0, %%rax");
-	INSN(INSN_LGDT, "lgdt (%%rsp)");
-	INSN(INSN_LIDT, "lidt (%%rsp)");
-	INSN(INSN_LLDT, "xorl %%eax, %%eax; lldt %%ax");
-	INSN(INSN_LTR, "xorl %%eax, %%eax; ltr %%ax");
-	INSN(INSN_CLTS, "clts");
-	INSN(INSN_INVLPG, "invlpg (%%rsp)");
-	INSN(INSN_WBINVD, "wbinvd");
-	INSN(INSN_MOV_TO_DR7, "xorl %%eax, %%eax; movq %%rax, %%dr7");
-	INSN(INSN_SWAPGS, "swapgs");
-	INSN(INSN_SYSRET, "sysretq");
-	INSN(INSN_XSETBV, "xorl %%ecx, %%ecx; movl $7, %%eax; xorl %%edx, %%edx; xsetbv");
-	INSN(INSN_RDPMC, "xorl %%ecx, %%ecx; rdpmc");
-	INSN(INSN_NONCANON, "movabsq $0x8000000000000000, %%rax; movq (%%rax), %%rax");
+		INSN(INSN_UD2, "ud2");
+		INSN(INSN_DIV0, "xorl %%ecx, %%ecx; xorl %%edx, %%edx; divl %%ecx");
+		INSN(INSN_INT3, "int3");
+		INSN(INSN_INT80, "int $0x80");
+		INSN(INSN_INT90, "int $0x90");
+		INSN(INSN_INT14, "int $14");
+		INSN(INSN_HLT, "hlt");
+		INSN(INSN_CLI, "cli");
+		INSN(INSN_STI, "sti");
+		INSN(INSN_IN, "inb $0x80, %%al");
+		INSN(INSN_OUT, "outb %%al, $0x80");
+		INSN(INSN_RDMSR, "movl $0xc0000080, %%ecx; rdmsr");
+		INSN(INSN_WRMSR, "movl $0xc0000080, %%ecx; wrmsr");
+		INSN(INSN_MOV_TO_CR3, "xorl %%eax, %%eax; movq %%rax, %%cr3");
+		INSN(INSN_MOV_FROM_CR0, "movq %%cr0, %%rax");
+		INSN(INSN_LGDT, "lgdt (%%rsp)");
+		INSN(INSN_LIDT, "lidt (%%rsp)");
+		INSN(INSN_LLDT, "xorl %%eax, %%eax; lldt %%ax");
+		INSN(INSN_LTR, "xorl %%eax, %%eax; ltr %%ax");
+		INSN(INSN_CLTS, "clts");
+		INSN(INSN_INVLPG, "invlpg (%%rsp)");
+		INSN(INSN_WBINVD, "wbinvd");
+		INSN(INSN_MOV_TO_DR7, "xorl %%eax, %%eax; movq %%rax, %%dr7");
+		INSN(INSN_SWAPGS, "swapgs");
+		INSN(INSN_SYSRET, "sysretq");
+		INSN(INSN_XSETBV, "xorl %%ecx, %%ecx; movl $7, %%eax; xorl %%edx, %%edx; xsetbv");
+		INSN(INSN_RDPMC, "xorl %%ecx, %%ecx; rdpmc");
+		INSN(INSN_NONCANON, "movabsq $0x8000000000000000, %%rax; movq (%%rax), %%rax");
 	}
 }
 
@@ -63,8 +63,10 @@ static void fp(uint64_t pattern)
 		uint64_t a, b;
 		uint32_t csr = 0x1f80 | (uint32_t)(pattern & 3) << 13;
 
-		__asm__ volatile("movq %0, %%xmm3; movq %1, %%xmm12; ldmxcsr %2; fninit; fildll %3"
-				 ::"r"(pattern), "r"(~pattern), "m"(csr), "m"(pattern));
+		__asm__ volatile(
+			"movq %0, %%xmm3; movq %1, %%xmm12; ldmxcsr %2; fninit; fildll %3" ::"r"(
+				pattern),
+			"r"(~pattern), "m"(csr), "m"(pattern));
 		syscall2(SYS_YIELD, 0, 0);
 		csr = 0;
 		__asm__ volatile("movq %%xmm3, %0; movq %%xmm12, %1; stmxcsr %2"
