@@ -2,6 +2,7 @@
 """Dispatch ./xylem COMMAND to its module."""
 
 import importlib
+import signal
 import sys
 
 from launch.errors import UsageError, XylemError
@@ -22,6 +23,8 @@ def main(argv: list[str]) -> int:
         print(f"xylem: unknown command '{word}' (one of: {' '.join(COMMANDS)})", file=sys.stderr)
         return 2
     try:
+        # Being told to end must not leave QEMU behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         return importlib.import_module(COMMANDS[argv[0]]).main(argv[1:])
     except UsageError as error:
         print(f"xylem {argv[0]}: {error}", file=sys.stderr)

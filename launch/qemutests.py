@@ -150,29 +150,12 @@ def run_case(case: Case) -> tuple[str, float]:
         out, log = Path(temp) / "out.json", Path(temp) / "log"
         command = [sys.executable, "-m", "launch", "run", *case.args, "--json", str(out),
                    "--log", str(log), "--timeout", str(case.timeout)]
-        progress = ui.Progress()
-        with open(Path(temp) / "output", "wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output,
-                                       stdin=subprocess.DEVNULL)
-            try:
-                while process.poll() is None:
-                    try:
-                        process.wait(0.3)
-                    except subprocess.TimeoutExpired:
-                        progress.show(f"xylem: {case.name} ... {time.monotonic() - start:.0f} s")
-                    if time.monotonic() - start > case.timeout + 120:
-                        process.kill()
-            except BaseException:
-                process.terminate()
-                process.wait()
-                raise
-        progress.clear()
+        status, output = ui.watch(case.name, command, timeout=case.timeout + 120)
         data = json.loads(out.read_text()) if out.exists() else None
         text = log.read_text(errors="replace") if log.exists() else ""
-        wrong = judge(case, process.returncode, data, text)
+        wrong = judge(case, status, data, text)
         if wrong:
-            tail = (Path(temp) / "output").read_text(errors="replace").splitlines()[-40:]
-            wrong = "\n".join([*tail, "", f"./xylem run {' '.join(case.args)}", wrong])
+            wrong = "\n".join([*output.splitlines()[-40:], "", f"./xylem run {' '.join(case.args)}", wrong])
     return wrong, time.monotonic() - start
 
 

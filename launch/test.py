@@ -4,7 +4,6 @@
 import argparse
 import os
 import re
-import subprocess
 import sys
 import traceback
 import unittest
@@ -58,15 +57,7 @@ def criterion(preset: str, title: str) -> Callable[[Tally, argparse.Namespace], 
                    "--test-output-size-failed", "1000000", "-j", str(os.cpu_count() or 1)]
         if args.match:
             command += ["-R", args.match]
-        progress = ui.Progress()
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True) as process:
-            assert process.stdout
-            text = ""
-            for line in process.stdout:
-                text += line
-                progress.show(f"xylem: {preset}: {line.strip()}")
-        progress.clear()
+        _, text = ui.watch(f"{preset} tests", command, tail=True)
         if "No tests were found" in text and args.match:
             return
         if not junit.exists():

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the user sees while things take time."""
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,31 +62,54 @@ def say(text: str) -> None:
     print(f"xylem: {text}", file=sys.stderr, flush=True)
 
 
-def step(label: str, command: list[str], cwd: Path | None = None,
-         env: dict[str, str] | None = None) -> str:
-    """Run a command quietly, showing that time passes; its output is shown when it fails."""
+def watch(label: str, command: list[str], cwd: Path | None = None,
+          tail: bool = False, timeout: float | None = None) -> tuple[int, str]:
+    """
+    Run a command quietly, showing that time passes (tail: and its last line).
+    It is killed with all its children when we are interrupted or at the timeout.
+    Returns (exit status, output).
+    """
     progress = Progress()
     start = time.monotonic()
     with tempfile.TemporaryFile() as out:
         try:
-            process = subprocess.Popen(command, cwd=cwd, env=env, stdout=out,
-                                       stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(command, cwd=cwd, stdout=out, stderr=subprocess.STDOUT,
+                                       stdin=subprocess.DEVNULL, start_new_session=True)
         except FileNotFoundError:
             raise XylemError(f"{label}: no program '{command[0]}'") from None
         try:
             while process.poll() is None:
+                elapsed = time.monotonic() - start
+                if timeout and elapsed > timeout:
+                    break
                 try:
                     process.wait(0.2)
                 except subprocess.TimeoutExpired:
-                    progress.show(f"xylem: {label} ... {time.monotonic() - start:.0f} s")
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
+                    last = f": {_last_line(out.fileno())}" if tail else ""
+                    progress.show(f"xylem: {label} ... {elapsed:.0f} s{last}")
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
         progress.clear()
         out.seek(0)
-        text = out.read().decode(errors="replace")
-    if process.returncode:
+        return process.returncode, out.read().decode(errors="replace")
+
+
+def _last_line(fd: int) -> str:
+    size = os.fstat(fd).st_size
+    lines = os.pread(fd, 400, max(0, size - 400)).decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def step(label: str, command: list[str], cwd: Path | None = None) -> str:
+    """A command that must succeed; its output is shown when it does not."""
+    status, text = watch(label, command, cwd)
+    if status:
         sys.stderr.write(text[-8000:])
         raise XylemError(f"{label} failed: {' '.join(command)}")
     return text
