@@ -32,13 +32,13 @@
  */
 #include "core/evtchn_fifo.h"
 
-#define EQ_OWNED (1u << 31)
-#define EQ_HANDOFF (1u << 30)
-#define EQ_PORT(s) ((s)&EF_LINK_MASK)
 #define EQ_BUDGET 128
 #define EQ_MOVES 256
 #define LINK_TRIES 4
 #define LINK_TRIES_BUSY 64
+
+struct counter evtchn_fifo_busy = {.name = "evtchn_fifo_busy"};
+struct counter evtchn_fifo_handoffs = {.name = "evtchn_fifo_handoffs"};
 
 static struct evtchn_fifo *fifo_of(struct domain *d)
 {
@@ -182,6 +182,7 @@ static void drain(struct domain *d, struct evtchn_fifo *f, unsigned qi, evtchn_p
 			/* PAIRS: eq_own */
 			if (!atomic_compare_exchange_strong(&q->stack, &s, EQ_HANDOFF | EQ_PORT(s)))
 				continue;
+			counter_inc(&evtchn_fifo_handoffs);
 			hand_to_receiver(d->vcpu[qi / EVTCHN_FIFO_MAX_QUEUES]);
 			return;
 		}
@@ -238,6 +239,7 @@ static void enqueue(struct domain *d, struct evtchn_fifo *f, struct evtchn *e, e
 		link_port(d, f, qi, port, &moved);
 		drain(d, f, qi, &moved);
 	} else if (!atomic_exchange(&e->queued, true)) { /* PAIRS: ec_queued */
+		counter_inc(&evtchn_fifo_busy);
 		if (submit(f, qi, e, port))
 			drain(d, f, qi, &moved);
 	}

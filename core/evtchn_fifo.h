@@ -15,6 +15,14 @@
 #define EF_PAGES (EVTCHN_FIFO_NR_CHANNELS / EF_WORDS_PER_PAGE)
 #define EF_VCPUS_PER_PAGE 4u
 
+/* The submission stack's word: state and newest port, see core/evtchn_fifo.c. */
+#define EQ_OWNED (1u << 31)
+#define EQ_HANDOFF (1u << 30)
+#define EQ_PORT(s) ((s)&EF_LINK_MASK)
+
+/* Submissions that found the queue owned by another pCPU; queues left to the receiver. */
+extern struct counter evtchn_fifo_busy, evtchn_fifo_handoffs;
+
 /* A queue: one priority of one vCPU. */
 struct evtchn_queue {
 	_Atomic uint32_t stack; /* EQ_ flag and the newest submitted port, see evtchn_fifo.c */

@@ -30,6 +30,8 @@ static struct evtchn_fifo *make_state(struct domain *d)
 
 	if (f)
 		return f;
+	counter_register(&evtchn_fifo_busy);
+	counter_register(&evtchn_fifo_handoffs);
 	m = page_alloc(PAGE_ALLOC_ZERO);
 	if (!mfn_valid_value(m))
 		return NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Event channels, FIFO ABI: set-up, order, priorities, moving between queues, a random model. */
+#include "core/evtchn_fifo.h"
 #include "test_evtchn.h"
 
 static struct domain *a, *b;
@@ -278,6 +279,56 @@ Test(evtchn_fifo, reset_and_again)
 	take(0);
 	cr_assert_eq(got.n, 1);
 	cr_assert_eq(got.port[0], pb);
+}
+
+/*
+ * An owner on another pCPU gave the queue up with ports left: they are linked, in order, by the
+ * receiver on its way into the guest, or by the next sender.
+ */
+static void leave_ports(evtchn_port_t *pa, evtchn_port_t *pb, unsigned n, struct evtchn_queue *q)
+{
+	atomic_store(&q->stack, EQ_OWNED);
+	for (unsigned i = 0; i < n; i++) {
+		pb[i] = make(1, 7, &pa[i]);
+		atomic_store(&ec_lookup(b, pb[i])->lastq, 16 + 7);
+		evtchn_send(a, pa[i]);
+		evtchn_send(a, pa[i]);
+		cr_assert_eq(gf_load(b, pb[i]), 1u << EVTCHN_FIFO_PENDING);
+	}
+	atomic_store(&q->stack, EQ_HANDOFF | EQ_PORT(atomic_load(&q->stack)));
+}
+
+Test(evtchn_fifo, handed_to_the_receiver)
+{
+	struct evtchn_queue *q = &b->evt.fifo->queues[0][16 + 7];
+	evtchn_port_t pa[300], pb[300];
+
+	expand();
+	leave_ports(pa, pb, 300, q);
+	cr_assert(!vcpu_event_pending(b->vcpu[1]));
+	atomic_store(&b->vcpu[1]->evt.fifo_backlog, true);
+	cr_assert(vcpu_event_pending(b->vcpu[1]));
+	cr_assert_eq(q->stack, 0);
+	take(1);
+	cr_assert_eq(got.n, 300);
+	for (unsigned i = 0; i < 300; i++)
+		cr_assert_eq(got.port[i], pb[i]);
+}
+
+Test(evtchn_fifo, handed_to_the_next_sender)
+{
+	struct evtchn_queue *q = &b->evt.fifo->queues[0][16 + 7];
+	evtchn_port_t pa[31], pb[31];
+
+	expand();
+	leave_ports(pa, pb, 30, q);
+	pb[30] = make(1, 7, &pa[30]);
+	atomic_store(&ec_lookup(b, pb[30])->lastq, 16 + 7);
+	evtchn_send(a, pa[30]);
+	cr_assert_eq(q->stack, 0);
+	take(1);
+	cr_assert_eq(got.n, 31);
+	cr_assert_eq(got.port[30], pb[30]);
 }
 
 /*

@@ -4,11 +4,12 @@
  * an event that was sent is seen after it was sent; links name each other or are gone; ports are
  * conserved; polls are woken. Run under ThreadSanitizer as well.
  */
+#include "core/evtchn_fifo.h"
 #include "test_evtchn.h"
 
 #define SENDERS 3
 #define CONSUMERS 2
-#define PORTS 24
+#define MAX_TEST_PORTS 600
 #define SENDS 40000
 
 static struct domain *a, *b;
@@ -16,9 +17,11 @@ static pthread_barrier_t ready;
 static uint64_t seed0;
 static bool fifo;
 
-static evtchn_port_t pa[PORTS], pb[PORTS];
+static unsigned nports;
+static bool one_queue; /* all ports on vCPU 0, one priority */
+static evtchn_port_t pa[MAX_TEST_PORTS], pb[MAX_TEST_PORTS];
 static unsigned index_of[4096];
-static _Atomic uint64_t sent[PORTS], seen[PORTS], upcalls;
+static _Atomic uint64_t sent[MAX_TEST_PORTS], seen[MAX_TEST_PORTS], upcalls;
 static _Atomic unsigned senders_left;
 static struct gfifo gf[CONSUMERS];
 
@@ -44,12 +47,15 @@ static void make_world(void)
 			cr_assert_eq(gf_init(&gf[i], b->vcpu[i]), 0);
 		cr_assert_eq(evtchn_fifo_expand_array(b, GFIFO_ARRAY_GFN), 0);
 	}
-	for (unsigned i = 0; i < PORTS; i++) {
+	for (unsigned i = 0; i < nports; i++) {
+		/* 2-level: each in a word of its own, so that none is found by another's event. */
+		for (unsigned k = 0; k < 63 && !fifo; k++)
+			evtchn_alloc_unbound(b, 0, &pb[i]);
 		cr_assert_eq(evtchn_alloc_unbound(b, a->id, &pb[i]), 0);
 		cr_assert_eq(evtchn_bind_interdomain(a, b, pb[i], &pa[i]), 0);
 		index_of[pb[i]] = i;
-		evtchn_bind_vcpu(b, pb[i], i % CONSUMERS);
-		if (fifo)
+		evtchn_bind_vcpu(b, pb[i], one_queue ? 0 : i % CONSUMERS);
+		if (fifo && !one_queue)
 			evtchn_set_priority(b, pb[i], i % 3);
 		atomic_store(&sent[i], 0);
 		atomic_store(&seen[i], 0);
@@ -63,9 +69,11 @@ static void sender(unsigned id)
 	uint64_t s = seed0 + id;
 
 	for (unsigned n = 0; n < SENDS; n++) {
-		unsigned i = rnd(&s) % PORTS, r = rnd(&s) % 64;
+		unsigned i = rnd(&s) % nports, r = rnd(&s) % 64;
 
-		if (r == 0 && fifo)
+		if (r < 2 && one_queue)
+			sched_yield();
+		else if (r == 0 && fifo)
 			evtchn_bind_vcpu(b, pb[i], rnd(&s) % CONSUMERS);
 		else if (r == 1 && fifo)
 			evtchn_set_priority(b, pb[i], rnd(&s) % 3);
@@ -130,11 +138,11 @@ static void no_event_lost(void)
 	run(SENDERS + CONSUMERS, send_thread);
 	fprintf(stderr, "%u sends, %llu events handled\n", SENDERS * SENDS,
 		(unsigned long long)upcalls);
-	for (unsigned i = 0; i < PORTS; i++)
+	for (unsigned i = 0; i < nports; i++)
 		cr_assert_eq(atomic_load(&sent[i]), atomic_load(&seen[i]),
 			     "port %u: sent %llu seen %llu", pb[i], (unsigned long long)sent[i],
 			     (unsigned long long)seen[i]);
-	for (unsigned i = 0; fifo && i < PORTS; i++)
+	for (unsigned i = 0; fifo && i < nports; i++)
 		cr_assert_eq(gf_load(b, pb[i]) >> EVTCHN_FIFO_LINKED & 5, 0, "port %u is left over",
 			     pb[i]);
 }
@@ -142,24 +150,47 @@ static void no_event_lost(void)
 Test(evtchn_race, no_event_lost_2l)
 {
 	fifo = false;
+	nports = 24;
 	no_event_lost();
 }
 
 Test(evtchn_race, no_event_lost_fifo)
 {
 	fifo = true;
+	nports = 24;
 	no_event_lost();
+}
+
+/* Everybody to one queue, and many ports: its owners are kept busy and give it up now and then. */
+Test(evtchn_race, no_event_lost_one_queue)
+{
+	fifo = one_queue = true;
+	nports = MAX_TEST_PORTS;
+	no_event_lost();
+	fprintf(stderr, "queue found busy %llu times, handed over %llu times\n",
+		(unsigned long long)counter_sum(&evtchn_fifo_busy),
+		(unsigned long long)counter_sum(&evtchn_fifo_handoffs));
 }
 
 /* ---- links made and cut by everybody at once ---- */
 
 #define STORM_THREADS 4
-#define STORM 4000
+#define STORM 12000
 #define SLOTS 16
 
 static struct domain *dom[2];
 /* Ports somebody has allocated: any thread may bind to, send on, or close any of them. */
 static _Atomic evtchn_port_t board[2][SLOTS];
+
+static _Atomic unsigned binds;
+
+/* Show a port to everybody; most of those that it displaces are closed. */
+static void show(unsigned k, unsigned slot, evtchn_port_t p, uint64_t *s)
+{
+	p = atomic_exchange(&board[k][slot], p);
+	if (rnd(s) % 4)
+		evtchn_close(dom[k], p);
+}
 
 static void storm(unsigned id)
 {
@@ -174,12 +205,14 @@ static void storm(unsigned id)
 		case 0:
 		case 1:
 			if (!evtchn_alloc_unbound(d, o->id, &q))
-				atomic_store(&board[k][slot], q);
+				show(k, slot, q, &s);
 			break;
 		case 2:
 		case 3:
-			if (!evtchn_bind_interdomain(d, o, atomic_load(&board[!k][slot]), &q))
-				atomic_store(&board[k][rnd(&s) % SLOTS], q);
+			if (evtchn_bind_interdomain(d, o, atomic_load(&board[!k][slot]), &q))
+				break;
+			atomic_fetch_add(&binds, 1);
+			show(k, rnd(&s) % SLOTS, q, &s);
 			break;
 		case 4:
 		case 5:
@@ -242,7 +275,8 @@ static void storm_thread(void *arg)
 	nr_used = nr_linked = 0;
 	ec_for_each(dom[0], 1, check_port);
 	ec_for_each(dom[1], 1, check_port);
-	fprintf(stderr, "%u ports in use, %u of them linked\n", nr_used, nr_linked);
+	fprintf(stderr, "%u links made; %u ports in use, %u of them linked\n", binds, nr_used,
+		nr_linked);
 	cr_assert(nr_linked % 2 == 0);
 	/* Closing one side leaves the other all unbound; then nothing is left. */
 	do
@@ -259,6 +293,88 @@ static void storm_thread(void *arg)
 Test(evtchn_race, links)
 {
 	run(STORM_THREADS, storm_thread);
+}
+
+/*
+ * Two bind to one port while a third closes it or not: one at most succeeds, and its end is linked
+ * or, after the close, unbound.
+ */
+#define DUELS 4000
+
+static _Atomic unsigned duel, duel_done;
+static evtchn_port_t duel_port, won[2];
+static bool duel_close;
+
+static void wait_duel(_Atomic unsigned *word, unsigned least)
+{
+	for (unsigned n = 0; atomic_load(word) < least; n++)
+		n % 256 ? cpu_relax() : (void)sched_yield();
+}
+
+static void judge(void)
+{
+	struct evtchn_status st;
+
+	cr_assert(!won[0] || !won[1], "both bound");
+	cr_assert(duel_close || won[0] || won[1], "nobody bound");
+	for (unsigned i = 0; i < 2; i++) {
+		if (!won[i])
+			continue;
+		cr_assert_eq(evtchn_status(dom[1], won[i], &st), 0);
+		cr_assert_eq(st.status, duel_close ? EVTCHNSTAT_unbound : EVTCHNSTAT_interdomain);
+		cr_assert_eq(evtchn_close(dom[1], won[i]), 0);
+		won[i] = 0;
+	}
+	if (!duel_close)
+		cr_assert_eq(evtchn_close(dom[0], duel_port), 0);
+	nr_used = 0;
+	ec_for_each(dom[0], 1, check_port);
+	ec_for_each(dom[1], 1, check_port);
+	cr_assert_eq(nr_used, 0);
+}
+
+static void duel_thread(void *arg)
+{
+	unsigned id = this_pcpu()->id;
+	uint64_t s = seed0 + id;
+
+	(void)arg;
+	if (id == 0) {
+		world_memory();
+		dom[0] = new_domain(1);
+		dom[1] = new_domain(1);
+		atomic_store(&duel, 0);
+		atomic_store(&duel_done, 0);
+	}
+	pthread_barrier_wait(&ready);
+	for (unsigned n = 1; n <= DUELS; n++) {
+		if (id == 0) {
+			duel_close = rnd(&s) % 4;
+			cr_assert_eq(evtchn_alloc_unbound(dom[0], dom[1]->id, &duel_port), 0);
+			atomic_store(&duel, n);
+		}
+		wait_duel(&duel, n);
+		for (unsigned k = rnd(&s) % 64; k; k--)
+			cpu_relax();
+		if (id == 2) {
+			if (duel_close)
+				cr_assert_eq(evtchn_close(dom[0], duel_port), 0);
+		} else if (evtchn_bind_interdomain(dom[1], dom[0], duel_port, &won[id])) {
+			won[id] = 0;
+		}
+		atomic_fetch_add(&duel_done, 1);
+		if (id == 0) {
+			wait_duel(&duel_done, n * 3);
+			judge();
+		}
+		if (n % 32 == 0)
+			host_service();
+	}
+}
+
+Test(evtchn_race, bind_against_close)
+{
+	run(3, duel_thread);
 }
 
 /* ---- a domain ends while others send to it and bind at it ---- */
