@@ -10,6 +10,7 @@
 #include "core/lib.h"
 #include "core/stats.h"
 #include "core/vcpu_timer.h"
+#include "percpu/log.h"
 
 #define TEARDOWN_BUDGET 1024		   /* names or tables in one step */
 #define TEARDOWN_PAUSE_NS (50 * NS_PER_US) /* at least; and as long as the step itself took */
@@ -121,6 +122,9 @@ static uint64_t teardown_step(struct domain *d)
 		call_rcu(&d->rcu, grace_over);
 		return TIME_NEVER;
 	case TD_VCPUS:
+		if (atomic_load(&d->end) != END_OFF)
+			printk("guest %s %s%s%s", d->name, domain_end_name(atomic_load(&d->end)),
+			       d->reason[0] ? ": " : "", d->reason);
 		if (d->record)
 			stats_collect(d->record, d);
 		for (unsigned i = 0; i < d->max_vcpus; i++)
