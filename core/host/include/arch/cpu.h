@@ -7,6 +7,7 @@
 #define ARCH_CPU_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 
 #include "core/types.h"
@@ -20,9 +21,10 @@ static inline struct pcpu *this_pcpu(void)
 	return host_this_pcpu;
 }
 
+/* The pCPU waited for may be a thread that needs this core. */
 static inline void cpu_relax(void)
 {
-	__builtin_ia32_pause();
+	sched_yield();
 }
 
 static inline uint64_t arch_cycles(void)
