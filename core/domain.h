@@ -65,18 +65,18 @@ struct vcpu {
 	struct timer singleshot;
 	struct timer periodic;
 	struct timer poll_timer;
-	uint8_t timers_moving;	       /* which were armed when it left its last home */
-	_Atomic uint64_t periodic_ns;  /* (any) period asked for, 0 none */
-	struct inbox_msg ctl_msg;      /* makes its home look at periodic_ns and is_up */
+	uint8_t timers_moving;	      /* which were armed when it left its last home */
+	_Atomic uint64_t periodic_ns; /* (any) period asked for, 0 none */
+	struct inbox_msg ctl_msg;     /* makes its home look at periodic_ns and is_up */
 	_Atomic bool ctl_msg_busy;
 
 	_Atomic uint64_t runstate_gva; /* (any) VCPUOP_register_runstate_memory_area, 0 none */
 
 	struct hypercall_state hc; /* (cur) */
 
-	_Atomic bool is_up;	  /* VCPUOP_up was called (vCPU 0: at start) */
-	_Atomic uint32_t starting; /* (any) enum vcpu_starting */
-	_Atomic bool initialised; /* has a context */
+	_Atomic bool is_up;			 /* VCPUOP_up was called (vCPU 0: at start) */
+	_Atomic uint32_t starting;		 /* (any) enum vcpu_starting */
+	_Atomic bool initialised;		 /* has a context */
 	_Atomic bool init_claimed, info_claimed; /* who sets it does the registration */
 	struct evtchn_vcpu evt;
 	struct vcpu_counters cnt CACHE_ALIGNED;
@@ -110,19 +110,19 @@ struct domain {
 	domid_t id;
 	char name[32];
 	char kind[16];
-	_Atomic uint32_t state;	   /* enum domain_state */
-	_Atomic uint32_t end;	   /* enum domain_end; first setter wins by CAS */
+	_Atomic uint32_t state; /* enum domain_state */
+	_Atomic uint32_t end;	/* enum domain_end; first setter wins by CAS */
 	char reason[96];
 	unsigned max_vcpus;
 	_Atomic uint32_t live_vcpus; /* units not yet stopped; last one starts the teardown */
 	struct vcpu *vcpu[MAX_VCPUS];
 
-	shared_info_t *shared; /* direct map of the shared_info frame */
-	gfn_t shared_gfn;      /* its name, above the largest pfn */
+	shared_info_t *shared;		/* direct map of the shared_info frame */
+	gfn_t shared_gfn;		/* its name, above the largest pfn */
 	_Atomic uint64_t vm_assist;	/* (any) VMASST_TYPE_* bits */
 	_Atomic uint32_t up_vcpus;	/* (any) */
 	_Atomic uint32_t shutdown_code; /* (any) SCHEDOP_shutdown_code */
-	uint64_t start_ns, end_ns; /* system time */
+	uint64_t start_ns, end_ns;	/* system time */
 
 	struct mm mm;
 	struct evtchn_dom evt;
