@@ -170,7 +170,7 @@ static void churn(void *arg)
 
 void role_proc(void)
 {
-	unsigned long rounds = arg_num("rounds", 5), left;
+	unsigned long rounds = arg_num("rounds", 2), left;
 
 	smp_up_all();
 	test_protection();
