@@ -75,7 +75,9 @@ static uint64_t table(const char *sig, const void *body, uint32_t body_len)
 
 static void rsdp(uint64_t rsdt, uint64_t xsdt)
 {
-	memcpy(mem + RSDP_AT, "RSD PTR ", 8);
+	static const uint8_t signature[8] = {'R', 'S', 'D', ' ', 'P', 'T', 'R', ' '};
+
+	memcpy(mem + RSDP_AT, signature, 8);
 	mem[RSDP_AT + 15] = xsdt ? 2 : 0;
 	put32(RSDP_AT + 16, (uint32_t)rsdt);
 	put32(RSDP_AT + 20, 36);

@@ -4,8 +4,6 @@
  * played by this file: the x86 arch headers stand in for the host's, and the sources under test
  * are compiled into it.
  */
-#include "core/x86/include/arch/layout.h"
-#include "core/x86/include/arch/mem.h"
 #include "core/x86/include/arch/cpu.h"
 #include "core/x86/include/arch/vcpu.h"
 
@@ -18,12 +16,6 @@
 #define mm_base_put mock_base_put
 #define arch_new_baseptr mock_new_baseptr
 
-#include <criterion/criterion.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "core/domain.h"
 #include "core/xen_errno.h"
 #include "core/x86/cpuid.h"
@@ -33,6 +25,12 @@
 #include "core/x86/emul_io.c"
 #include "core/x86/msr.c"
 #include "core/x86/ptwrite.c"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static struct domain dom;
 static struct vcpu vcpu;

@@ -160,7 +160,7 @@ static bool take(struct cursor *c, unsigned n, int64_t *val)
 		return false;
 	switch (n) {
 	case 1:
-		*val = (int8_t)c->p[0];
+		*val = (int64_t)((uint64_t)c->p[0] << 56) >> 56;
 		break;
 	case 2:
 		*val = (int16_t)(c->p[0] | c->p[1] << 8);
