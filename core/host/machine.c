@@ -129,8 +129,8 @@ void host_pcpu_loop(_Atomic bool *stop)
 		struct pcpu *p = this_pcpu();
 
 		host_service();
-		if (p->work || inbox_pending(&p->inbox) || rcu_pending())
-			continue;
+		if (p->work || inbox_pending(&p->inbox))
+			continue; /* a grace period under way has its timer */
 		rcu_thread_offline();
 		arch_idle();
 		rcu_thread_online();
@@ -155,7 +155,7 @@ void arch_set_deadline(uint64_t ns)
 	atomic_store(&this_pcpu()->arch.deadline_ns, ns);
 }
 
-/* At most a millisecond at a time: the virtual clock may be moved meanwhile. */
+/* At most a millisecond at a time: the virtual clock may be moved meanwhile, without a kick. */
 static void wait_briefly(struct arch_pcpu *a)
 {
 	struct timespec ts;
@@ -174,8 +174,11 @@ void arch_idle(void)
 	struct arch_pcpu *a = &this_pcpu()->arch;
 
 	pthread_mutex_lock(&a->lock);
-	while (!atomic_load(&a->kicked) && arch_now_ns() < atomic_load(&a->deadline_ns))
+	while (!atomic_load(&a->kicked) && arch_now_ns() < atomic_load(&a->deadline_ns)) {
 		wait_briefly(a);
+		if (host_clock_is_virtual())
+			break;
+	}
 	atomic_store(&a->kicked, false);
 	pthread_mutex_unlock(&a->lock);
 }
