@@ -50,6 +50,7 @@ static const struct form one_byte[256] = {
 	[0xed] = {INSN_IN, 0},
 	[0xee] = {INSN_OUT, K_BYTE},
 	[0xef] = {INSN_OUT, 0},
+	[0xcd] = {INSN_INT, K_REP | K_IMM8},
 	[0xf4] = {INSN_HLT, 0},
 	[0xfa] = {INSN_CLI, 0},
 	[0xfb] = {INSN_STI, 0},
@@ -312,6 +313,9 @@ static bool operands(struct cursor *c, struct insn *in, uint8_t opcode, const st
 		in->index = INSN_NO_REG;
 		if (in->op != INSN_OUTS)
 			in->seg = INSN_SEG_NONE; /* ES:rDI can't be overridden */
+		break;
+	case INSN_INT:
+		in->imm &= 0xff;
 		break;
 	case INSN_IN:
 	case INSN_OUT:

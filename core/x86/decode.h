@@ -62,6 +62,7 @@ enum insn_op {
 	INSN_DESC_TABLE, /* lgdt, lidt, lldt, ltr */
 	INSN_SWAPGS,
 	INSN_SYSRET,
+	INSN_INT, /* imm is the vector, 0 to 255 */
 	INSN_NR
 };
 
