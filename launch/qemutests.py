@@ -39,6 +39,7 @@ class Case:
     timeout: int = 180
     quick: bool = False
     check: Check | None = None
+    panics: bool = False  # the hypervisor is made to panic
 
 
 LINUX_UP = [r"^xylem-userspace ", r"^/sys/hypervisor/type: xen$", r"^xylem-dmesg-clean",
@@ -53,6 +54,16 @@ def all_online(pcpus: int) -> Check:
         return "" if online == pcpus else f"{online} of {pcpus} pCPUs came online"
     return check
 
+
+def panic_shown(_: dict[str, Any], log: str) -> str:
+    """The panic names its CPU, registers and functions, once."""
+    wanted = [r"^panic on pCPU 3 \(.*page fault in the hypervisor at", r"^rax [0-9a-f]{16} ",
+              r"^backtrace:", r"panic_test\+0x", r"run_exit_work\+0x", r"ap_main\+0x"]
+    missing = [pattern for pattern in wanted if len(re.findall(pattern, log, re.M)) != 1]
+    return f"the log has not once each: {missing}" if missing else ""
+
+
+EVIL_SURVIVES = ("hypercalls", "maps", "ptwrite", "priv", "flood", "oom", "badiret", "badgdt")
 
 CASES = [
     Case("one mini guest on one pCPU", ["--pcpus", "1", "--guest", "mini"], quick=True,
@@ -72,9 +83,19 @@ CASES = [
          lines={"linux1": [*LINUX_UP, "2 CPUs"], "linux2": [*LINUX_UP, "2 CPUs"]},
          check=all_online(4)),
     Case("a hundred mini guests", ["--pcpus", "4", "--guest", "mini:100"], timeout=240),
-    Case("an evil guest beside good ones",
-         ["--pcpus", "2", "--guest", "mini-evil", "--guest", "linux,vcpus=2",
-          "--guest", "mini-mem"], lines={"linux1": LINUX_UP}),
+    Case("evil guests of every mode beside good ones",
+         ["--pcpus", "2", "--guest", "linux,vcpus=2", "--guest", "mini-mem",
+          *(word for mode in EVIL_SURVIVES
+            for word in ("--guest", f"mini-evil,name={mode},cmdline=mode={mode}")),
+          "--guest", "mini-evil,name=masked,cmdline=mode=masked secs=3",
+          "--guest", "mini-evil,name=triple,cmdline=mode=triple"],
+         states={"triple": "killed"}, status=1,
+         lines={"linux1": LINUX_UP, "mini-mem1": [r"^mini: PASS role=mem"],
+                **{mode: [rf"^mini: SURVIVED mode={mode}"] for mode in EVIL_SURVIVES}},
+         timeout=300),
+    Case("a panic stops every pCPU and shows where",
+         ["--pcpus", "4", "--hv", "panic=test", "--guest", "mini-burn,cmdline=secs=0"],
+         states={"mini-burn1": ".*"}, status=3, panics=True, check=panic_shown, quick=True),
     Case("stress-ng beside a mini guest",
          ["--pcpus", "4", "--guest", "linux,vcpus=4,mem=512M,cmdline=xylem.task=stress=10",
           "--guest", "mini:2"],
@@ -103,7 +124,7 @@ def judge(case: Case, status: int, data: dict[str, Any] | None, log: str) -> str
         if line:
             consoles.setdefault(line.who, []).append(line.text)
         text = line.text if line else raw
-        wrong += [f"the log has: {raw}" for pattern in (*BROKEN, *case.never)
+        wrong += [f"the log has: {raw}" for pattern in (*([] if case.panics else BROKEN), *case.never)
                   if re.search(pattern, text)][:5]
     for guest in data["guests"]:
         expected = case.states.get(guest["name"], "off")

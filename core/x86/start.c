@@ -94,8 +94,17 @@ void ap_main(unsigned id)
 	run_loop();
 }
 
+/* Boot word panic=test: fault on purpose on the last pCPU, to see what a crash looks like. */
+static void panic_test(struct inbox_msg *msg)
+{
+	(void)msg;
+	*(volatile uint32_t *)WINDOWS_END = 0;
+}
+
 static void bsp_main(void)
 {
+	static struct inbox_msg crash = { .fn = panic_test };
+
 	char opt[16];
 	unsigned max = 0, n;
 
@@ -111,6 +120,8 @@ static void bsp_main(void)
 	printk("online %u pcpus", n);
 	record_printf("{\"ev\":\"boot\",\"pcpus\":%u,\"t_ns\":%lu}", n,
 		      (unsigned long)arch_now_ns());
+	if (boot_option(&boot, "panic", opt, sizeof(opt)) && !strcmp(opt, "test"))
+		inbox_post(n - 1, &crash);
 	domains_boot(boot.mods, boot.nr_mods);
 	run_loop();
 }
