@@ -13,6 +13,7 @@
 #include "core/x86/emul.h"
 #include "core/x86/extable.h"
 #include "core/x86/fpu.h"
+#include "core/x86/insn_fetch.h"
 #include "core/x86/panic.h"
 #include "core/x86/ptwrite.h"
 #include "core/x86/pv.h"
@@ -148,12 +149,13 @@ static void guest_gp(struct vcpu *v, struct cpu_user_regs *r)
 
 	/* INT n: the IDT bit is set; allowed when the guest gave that vector a DPL of its mode. */
 	if (ec & 2) {
-		unsigned n = ec >> 3;
-		struct trap_info *ti = &v->arch.traps[n & 255];
+		/* The vector from the code: QEMU 7.2 has it twice too large in the error code. */
+		const struct insn *in = insn_fetch(r->rip);
+		struct trap_info *ti = in && in->op == INSN_INT ? &v->arch.traps[in->imm] : NULL;
 
-		if (n < 256 && ti->address && TI_GET_DPL(ti) >= (v->arch.kernel_mode ? 1 : 3)) {
-			r->rip += 2;
-			pv_inject(v, n, false, 0);
+		if (ti && ti->address && TI_GET_DPL(ti) >= (v->arch.kernel_mode ? 1 : 3)) {
+			r->rip += in->len;
+			pv_inject(v, (unsigned)in->imm, false, 0);
 			return;
 		}
 		pv_inject(v, VEC_GP, true, ec);
