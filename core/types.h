@@ -31,8 +31,8 @@ typedef struct {
 	uint64_t v;
 } gfn_t;
 
-#define MFN(x) ((mfn_t){ (uint64_t)(x) })
-#define GFN(x) ((gfn_t){ (uint64_t)(x) })
+#define MFN(x) ((mfn_t){(uint64_t)(x)})
+#define GFN(x) ((gfn_t){(uint64_t)(x)})
 #define INVALID_MFN MFN(UINT64_MAX)
 #define INVALID_GFN GFN(UINT64_MAX)
 
@@ -68,10 +68,10 @@ static inline bool gfn_valid_value(gfn_t g)
  */
 NORETURN void panic(const char *fmt, ...) PRINTF(1, 2);
 
-#define BUG_ON(cond)                                                                               \
-	do {                                                                                       \
-		if (unlikely(cond))                                                                \
-			panic("BUG: %s at %s:%d", #cond, __FILE__, __LINE__);                      \
+#define BUG_ON(cond)                                                          \
+	do {                                                                  \
+		if (unlikely(cond))                                           \
+			panic("BUG: %s at %s:%d", #cond, __FILE__, __LINE__); \
 	} while (0)
 #define BUG() panic("BUG at %s:%d", __FILE__, __LINE__)
 

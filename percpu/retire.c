@@ -50,8 +50,7 @@ static void batch_free(struct rcu_head *h)
 		struct page_info *pi = page_of(MFN(m));
 		bool table = page_type(pi) == PG_HWTABLE;
 		enum mm_kind k = table ? MMK_HWTABLE : MMK_RETIRED;
-		struct mm *of = table ? pi->hw.mm
-				      : page_of(arch_virt_to_mfn(pi->dom.rec))->meta.mm;
+		struct mm *of = table ? pi->hw.mm : page_of(arch_virt_to_mfn(pi->dom.rec))->meta.mm;
 		uint64_t next = atomic_load_explicit(&pi->next, memory_order_relaxed);
 
 		if (of != mm || k != kind) {
@@ -74,10 +73,9 @@ static bool all_flushed(struct retire_batch *b)
 {
 	unsigned cpu;
 
-	for_each_cpu_in(cpu, &b->wait)
-		if (atomic_load_explicit(&pcpu_get(cpu)->tlb.epoch, memory_order_acquire) !=
-		    b->epoch[cpu])
-			cpumask_clear(&b->wait, cpu);
+	for_each_cpu_in(cpu, &b->wait) if (atomic_load_explicit(&pcpu_get(cpu)->tlb.epoch,
+								memory_order_acquire) !=
+					   b->epoch[cpu]) cpumask_clear(&b->wait, cpu);
 	return cpumask_empty(&b->wait);
 }
 

@@ -6,8 +6,7 @@
 
 static void count_flush(struct pcpu_tlb *t)
 {
-	atomic_store_explicit(&t->epoch,
-			      atomic_load_explicit(&t->epoch, memory_order_relaxed) + 1,
+	atomic_store_explicit(&t->epoch, atomic_load_explicit(&t->epoch, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
 }
 
@@ -60,7 +59,8 @@ void tlb_shootdown_cpus(const cpumask_t *mask)
 	unsigned self = this_pcpu()->id, cpu;
 	uint64_t ticket[MAX_PCPUS];
 
-	for_each_cpu_in(cpu, mask) {
+	for_each_cpu_in(cpu, mask)
+	{
 		struct pcpu_tlb *t = &pcpu_get(cpu)->tlb;
 
 		if (cpu == self)
@@ -71,7 +71,8 @@ void tlb_shootdown_cpus(const cpumask_t *mask)
 	}
 	if (cpumask_test(mask, self))
 		tlb_flush_local();
-	for_each_cpu_in(cpu, mask) {
+	for_each_cpu_in(cpu, mask)
+	{
 		struct pcpu_tlb *t = &pcpu_get(cpu)->tlb;
 
 		while (cpu != self &&

@@ -39,10 +39,10 @@ enum retire_state { RETIRE_UNUSED, RETIRE_OPEN, RETIRE_FLUSH, RETIRE_RCU };
 struct retire_batch {
 	enum retire_state state;
 	uint32_t n;
-	uint64_t head;		/* mfn list through page_info.next */
-	struct mm *mm;		/* all frames are of this mm, NULL: of several */
-	uint64_t seq;		/* order of closing */
-	cpumask_t wait;		/* pCPUs not seen to have flushed */
+	uint64_t head;	/* mfn list through page_info.next */
+	struct mm *mm;	/* all frames are of this mm, NULL: of several */
+	uint64_t seq;	/* order of closing */
+	cpumask_t wait; /* pCPUs not seen to have flushed */
 	struct rcu_head rcu;
 	uint32_t epoch[MAX_PCPUS]; /* of those in wait when the batch was closed */
 };

@@ -10,7 +10,7 @@
 #include "core/xen_errno.h"
 #include "percpu/tlb.h"
 
-#define CLEARED_ON_ENTRY                                                                           \
+#define CLEARED_ON_ENTRY \
 	(X86_FLAGS_AC | X86_FLAGS_VM | X86_FLAGS_RF | X86_FLAGS_NT | X86_FLAGS_TF | X86_FLAGS_IOPL)
 
 static inline void swapgs(void)
@@ -34,8 +34,8 @@ void pv_toggle_mode(struct vcpu *v)
 	pv_load_root(v);
 }
 
-#define MASK_EVENTS 1u	/* enter with the upcall masked */
-#define PUSH_ERROR 2u	/* error code under rip */
+#define MASK_EVENTS 1u	  /* enter with the upcall masked */
+#define PUSH_ERROR 2u	  /* error code under rip */
 #define PUSH_SELECTORS 4u /* ds, es, fs, gs under rip: the failsafe frame */
 
 /*
@@ -103,8 +103,8 @@ void pv_inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 
 	v->cnt.traps++;
 	if (unlikely(!ti->address)) {
-		domain_crash(v->domain, "unhandled exception %u error %x at rip %lx (%s mode)", vector,
-			     error, (unsigned long)guest_regs()->rip,
+		domain_crash(v->domain, "unhandled exception %u error %x at rip %lx (%s mode)",
+			     vector, error, (unsigned long)guest_regs()->rip,
 			     v->arch.kernel_mode ? "kernel" : "user");
 		return;
 	}
@@ -174,8 +174,8 @@ long do_iret(void)
 	}
 	r->rip = ic.rip;
 	r->cs = (ic.cs & 0xffff) | 3;
-	r->rflags = (ic.rflags & ~(X86_FLAGS_IOPL | X86_FLAGS_VM | X86_FLAGS_VIF |
-				   X86_FLAGS_VIP)) | X86_FLAGS_IF | X86_FLAGS_FIXED;
+	r->rflags = (ic.rflags & ~(X86_FLAGS_IOPL | X86_FLAGS_VM | X86_FLAGS_VIF | X86_FLAGS_VIP)) |
+		    X86_FLAGS_IF | X86_FLAGS_FIXED;
 	r->rsp = ic.rsp;
 	r->ss = (ic.ss & 0xffff) | 3;
 	r->rcx = ic.rcx;

@@ -123,8 +123,8 @@ int arch_vcpu_boot_context(struct vcpu *v, uint64_t rip, uint64_t rsp, uint64_t 
 }
 
 /* One field of the guest's struct vcpu_guest_context. */
-#define GET(dst, field)                                                                            \
-	copy_from_guest((dst), gva + offsetof(struct vcpu_guest_context, field),                   \
+#define GET(dst, field)                                                          \
+	copy_from_guest((dst), gva + offsetof(struct vcpu_guest_context, field), \
 			sizeof(((struct vcpu_guest_context *)0)->field))
 
 static int set_traps(struct vcpu *v, uint64_t gva)
@@ -132,8 +132,10 @@ static int set_traps(struct vcpu *v, uint64_t gva)
 	for (unsigned i = 0; i < 256; i++) {
 		struct trap_info ti;
 
-		if (copy_from_guest(&ti, gva + offsetof(struct vcpu_guest_context, trap_ctxt) +
-						 i * sizeof(ti), sizeof(ti)))
+		if (copy_from_guest(&ti,
+				    gva + offsetof(struct vcpu_guest_context, trap_ctxt) +
+					    i * sizeof(ti),
+				    sizeof(ti)))
 			return -XEN_EFAULT;
 		if (!ti.address)
 			continue;
@@ -220,9 +222,9 @@ int arch_vcpu_set_context(struct vcpu *v, uint64_t gva)
 		a->kernel_mode = true;
 	a->kernel_ss = sp[0] | 3;
 	a->kernel_sp = sp[1];
-	a->event = (struct pv_callback){ eip[0], true };
-	a->failsafe = (struct pv_callback){ eip[1], flags & VGCF_failsafe_disables_events };
-	a->syscall = (struct pv_callback){ eip[2], flags & VGCF_syscall_disables_events };
+	a->event = (struct pv_callback){eip[0], true};
+	a->failsafe = (struct pv_callback){eip[1], flags & VGCF_failsafe_disables_events};
+	a->syscall = (struct pv_callback){eip[2], flags & VGCF_syscall_disables_events};
 	a->fs_base = fs;
 	a->gs_base_kernel = gsk;
 	a->gs_base_user = gsu;
@@ -299,10 +301,10 @@ void arch_hypercall_page(void *page)
 
 	memset(page, 0xcc, PAGE_SIZE);
 	for (unsigned nr = 0; nr < PAGE_SIZE / 32; nr++, p += 32) {
-		static const uint8_t call[] = { 0x51, 0x41, 0x53, 0xb8, 0, 0, 0,    0,
-						0x0f, 0x05, 0x41, 0x5b, 0x59, 0xc3 };
-		static const uint8_t iret[] = { 0x51, 0x41, 0x53, 0x50, 0xb8, 0,
-						0,    0,    0,	  0x0f, 0x05 };
+		static const uint8_t call[] = {0x51, 0x41, 0x53, 0xb8, 0,    0,	   0,
+					       0,    0x0f, 0x05, 0x41, 0x5b, 0x59, 0xc3};
+		static const uint8_t iret[] = {0x51, 0x41, 0x53, 0x50, 0xb8, 0,
+					       0,    0,	   0,	 0x0f, 0x05};
 
 		if (nr == __HYPERVISOR_iret) {
 			memcpy(p, iret, sizeof(iret));

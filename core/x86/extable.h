@@ -9,9 +9,9 @@
 #include "core/types.h"
 
 /* For inline assembly: a fault at label @from goes on at label @to. */
-#define EX_ENTRY(from, to)                                                                         \
-	".pushsection .ex_table, \"a\"\n\t"                                                        \
-	".balign 4\n\t.long " #from " - ., " #to " - .\n\t"                                        \
+#define EX_ENTRY(from, to)                                  \
+	".pushsection .ex_table, \"a\"\n\t"                 \
+	".balign 4\n\t.long " #from " - ., " #to " - .\n\t" \
 	".popsection\n\t"
 
 /** extable_find() - the fixup address for a fault at @rip, or 0. */

@@ -91,8 +91,8 @@ static void gdt_fill(struct pcpu *p)
 	g[(HYP_TSS & 0xfff) / 8] = (sizeof(struct tss64) - 1) | (tss & 0xffffff) << 16 |
 				   0x89UL << 40 | (tss >> 24 & 0xff) << 56;
 	g[(HYP_TSS & 0xfff) / 8 + 1] = tss >> 32;
-	g[(HYP_LDT & 0xfff) / 8] = 0xffffUL | (ldt & 0xffffff) << 16 | 0x82UL << 40 |
-				   (ldt >> 24 & 0xff) << 56;
+	g[(HYP_LDT & 0xfff) / 8] =
+		0xffffUL | (ldt & 0xffffff) << 16 | 0x82UL << 40 | (ldt >> 24 & 0xff) << 56;
 	g[(HYP_LDT & 0xfff) / 8 + 1] = ldt >> 32;
 }
 
@@ -143,8 +143,7 @@ void gdt_prepare(struct pcpu *p)
 	p->arch.gdt_ptes = paging_pte(gdt);
 	p->arch.ldt_ptes = paging_pte(ldt);
 	gdt_map_guest(p, NULL, 0);
-	paging_map(gdt + GDT_GUEST_PAGES * PAGE_SIZE, own.v << PAGE_SHIFT,
-		   X86_PTE_RW | X86_PTE_NX);
+	paging_map(gdt + GDT_GUEST_PAGES * PAGE_SIZE, own.v << PAGE_SHIFT, X86_PTE_RW | X86_PTE_NX);
 	gdt_fill(p);
 	stub_fill(p->id);
 }
@@ -160,18 +159,17 @@ void gdt_map_guest(struct pcpu *p, const mfn_t *pages, unsigned n)
 			pte |= X86_PTE_RW | X86_PTE_D;
 		if (p->arch.gdt_ptes[i] != pte) {
 			p->arch.gdt_ptes[i] = pte;
-			__asm__ volatile("invlpg (%0)" ::"r"(GDTS_VIRT + p->id * DT_STRIDE +
-							     i * PAGE_SIZE)
-					 : "memory");
+			__asm__ volatile(
+				"invlpg (%0)" ::"r"(GDTS_VIRT + p->id * DT_STRIDE + i * PAGE_SIZE)
+				: "memory");
 		}
 	}
 }
 
 void gdt_load(struct pcpu *p)
 {
-	struct desc_ptr gp = { (GDT_GUEST_PAGES + 1) * PAGE_SIZE - 1,
-			       GDTS_VIRT + p->id * DT_STRIDE };
-	struct desc_ptr ip = { sizeof(idt) - 1, (uint64_t)idt };
+	struct desc_ptr gp = {(GDT_GUEST_PAGES + 1) * PAGE_SIZE - 1, GDTS_VIRT + p->id * DT_STRIDE};
+	struct desc_ptr ip = {sizeof(idt) - 1, (uint64_t)idt};
 	uint64_t stub = STUBS_VIRT + p->id * 2 * PAGE_SIZE;
 
 	__asm__ volatile("lgdt %0\n\tlidt %1" ::"m"(gp), "m"(ip));

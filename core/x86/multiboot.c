@@ -57,7 +57,7 @@ static void module_id(struct boot_module *m, const char *s)
 static void add_free(struct boot_info *bi, uint64_t start, uint64_t end)
 {
 	if (end > start && end - start >= MIN_RANGE && bi->nr_free < BOOT_MAX_RANGES)
-		bi->free[bi->nr_free++] = (struct boot_range){ start, end };
+		bi->free[bi->nr_free++] = (struct boot_range){start, end};
 }
 
 /* Take [start, end) out of every free range. */
@@ -75,7 +75,7 @@ static void reserve(struct boot_info *bi, uint64_t start, uint64_t end)
 			continue;
 		r->end = MAX(r->start, start);
 		if (r->end == r->start)
-			*r = (struct boot_range){ MIN(end, old_end), old_end };
+			*r = (struct boot_range){MIN(end, old_end), old_end};
 		else
 			add_free(bi, end, old_end);
 	}

@@ -17,7 +17,8 @@ struct boot_info {
 	char cmdline[1024];
 	uint64_t ram_top; /* end of the highest usable range */
 	unsigned nr_free;
-	struct boot_range free[BOOT_MAX_RANGES]; /* usable, page-aligned, image and modules cut out */
+	struct boot_range
+		free[BOOT_MAX_RANGES]; /* usable, page-aligned, image and modules cut out */
 	unsigned nr_mods;
 	struct boot_module mods[BOOT_MAX_MODULES];
 };

@@ -5,8 +5,8 @@
 
 #include "core/types.h"
 
-extern uint64_t hyp_cr3;	   /* physical address of the hypervisor's L4, below 4 GiB */
-extern uint64_t arch_hyp_l4[16];   /* entries 256..271, copied into every hardware L4 */
+extern uint64_t hyp_cr3;	 /* physical address of the hypervisor's L4, below 4 GiB */
+extern uint64_t arch_hyp_l4[16]; /* entries 256..271, copied into every hardware L4 */
 
 /**
  * paging_init() - build the final tables: image with W^X, direct map of [0, @top) (and at least

@@ -89,8 +89,8 @@ long do_callback_op(uint64_t cmd, uint64_t arg)
 		if (!cb)
 			return -XEN_ENOSYS;
 		cb->eip = reg.address;
-		cb->mask_events = reg.type == CALLBACKTYPE_event ||
-				  (reg.flags & CALLBACKF_mask_events);
+		cb->mask_events =
+			reg.type == CALLBACKTYPE_event || (reg.flags & CALLBACKF_mask_events);
 		return 0;
 	}
 	case CALLBACKOP_unregister: {
@@ -115,9 +115,9 @@ long do_set_callbacks(uint64_t event, uint64_t failsafe, uint64_t syscall)
 
 	if (!code_address_ok(event) || !code_address_ok(failsafe) || !code_address_ok(syscall))
 		return -XEN_EINVAL;
-	v->arch.event = (struct pv_callback){ event, true };
-	v->arch.failsafe = (struct pv_callback){ failsafe, v->arch.failsafe.mask_events };
-	v->arch.syscall = (struct pv_callback){ syscall, v->arch.syscall.mask_events };
+	v->arch.event = (struct pv_callback){event, true};
+	v->arch.failsafe = (struct pv_callback){failsafe, v->arch.failsafe.mask_events};
+	v->arch.syscall = (struct pv_callback){syscall, v->arch.syscall.mask_events};
 	return 0;
 }
 

@@ -112,18 +112,18 @@ bool segbase_write_gs_user(struct vcpu *v, uint64_t base)
 #define READ_SEL(name, out) __asm__ volatile("mov %%" #name ", %w0" : "=r"(out))
 
 /* Load a selector; a fault leaves it null. */
-#define LOAD_SEL(name, val)                                                                        \
-	({                                                                                         \
-		uint32_t bad_ = 1;                                                                 \
-		__asm__ volatile("1:\tmov %w1, %%" #name "\n\t"                                    \
-				 "xor %k0, %k0\n\t"                                                \
-				 "jmp 3f\n"                                                        \
-				 "2:\tmov %w2, %%" #name "\n"                                      \
-				 "3:\n\t" EX_ENTRY(1b, 2b)                                         \
-				 : "+r"(bad_)                                                      \
-				 : "r"((uint16_t)(val)), "r"((uint16_t)0)                          \
-				 : "cc");                                                          \
-		bad_ == 0;                                                                         \
+#define LOAD_SEL(name, val)                                               \
+	({                                                                \
+		uint32_t bad_ = 1;                                        \
+		__asm__ volatile("1:\tmov %w1, %%" #name "\n\t"           \
+				 "xor %k0, %k0\n\t"                       \
+				 "jmp 3f\n"                               \
+				 "2:\tmov %w2, %%" #name "\n"             \
+				 "3:\n\t" EX_ENTRY(1b, 2b)                \
+				 : "+r"(bad_)                             \
+				 : "r"((uint16_t)(val)), "r"((uint16_t)0) \
+				 : "cc");                                 \
+		bad_ == 0;                                                \
 	})
 
 void segbase_save(struct vcpu *v)
@@ -141,11 +141,11 @@ void segbase_save(struct vcpu *v)
 }
 
 /* A selector that is null before and after need not be touched. */
-#define SWITCH_SEL(name, val)                                                                      \
-	({                                                                                         \
-		uint16_t now_;                                                                     \
-		READ_SEL(name, now_);                                                              \
-		((now_ | (uint16_t)(val)) == 0) || LOAD_SEL(name, val);                            \
+#define SWITCH_SEL(name, val)                                           \
+	({                                                              \
+		uint16_t now_;                                          \
+		READ_SEL(name, now_);                                   \
+		((now_ | (uint16_t)(val)) == 0) || LOAD_SEL(name, val); \
 	})
 
 bool segbase_load(struct vcpu *v)

@@ -84,7 +84,7 @@ int segdesc_set_gdt(struct vcpu *v, const gfn_t *frames, unsigned entries)
 
 		rc = !mfn_valid_value(src) ? -XEN_EINVAL
 					   : snapshot(&pages[i], arch_mfn_to_virt(src),
-				      MIN(entries - i * PER_PAGE, PER_PAGE));
+						      MIN(entries - i * PER_PAGE, PER_PAGE));
 		if (rc) {
 			drop(pages, n);
 			return -XEN_EINVAL;

@@ -43,8 +43,8 @@ static void give_memory(void)
 	struct mem_range r[BOOT_MAX_RANGES];
 
 	for (unsigned i = 0; i < boot.nr_free; i++)
-		r[i] = (struct mem_range){ boot.free[i].start,
-					   boot.free[i].end - boot.free[i].start };
+		r[i] = (struct mem_range){boot.free[i].start,
+					  boot.free[i].end - boot.free[i].start};
 	if (frames_init(r, boot.nr_free))
 		panic("not enough memory: none is left after the boot modules");
 	early = false;
@@ -103,7 +103,7 @@ static void panic_test(struct inbox_msg *msg)
 
 static void bsp_main(void)
 {
-	static struct inbox_msg crash = { .fn = panic_test };
+	static struct inbox_msg crash = {.fn = panic_test};
 
 	char opt[16];
 	unsigned max = 0, n;

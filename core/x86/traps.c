@@ -48,7 +48,7 @@ bool x86_syscall(struct cpu_user_regs *r)
 
 	rcu_thread_online();
 	if (likely(v->arch.kernel_mode)) {
-		uint64_t args[6] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 };
+		uint64_t args[6] = {r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9};
 		long ret;
 
 		if (likely(hypercall_dispatch((unsigned)r->rax, args, &ret)))

@@ -15,29 +15,28 @@ static size_t copy_words(void *dst, const void *src, size_t len)
 {
 	uint64_t words = len / 8, tmp;
 
-	__asm__ volatile("test %[w], %[w]\n\t"
-			 "jz 3f\n"
-			 "1:\tmov (%[s]), %[t]\n"
-			 "2:\tmov %[t], (%[d])\n\t"
-			 "add $8, %[s]\n\t"
-			 "add $8, %[d]\n\t"
-			 "sub $8, %[l]\n\t"
-			 "dec %[w]\n\t"
-			 "jnz 1b\n"
-			 "3:\ttest %[l], %[l]\n\t"
-			 "jz 6f\n"
-			 "4:\tmovb (%[s]), %b[t]\n"
-			 "5:\tmovb %b[t], (%[d])\n\t"
-			 "inc %[s]\n\t"
-			 "inc %[d]\n\t"
-			 "dec %[l]\n\t"
-			 "jnz 4b\n"
-			 "6:\n\t" EX_ENTRY(1b, 6b) EX_ENTRY(2b, 6b) EX_ENTRY(4b, 6b)
-				 EX_ENTRY(5b, 6b)
-			 : [d] "+r"(dst), [s] "+r"(src), [l] "+r"(len), [w] "+r"(words),
-			   [t] "=&q"(tmp)
-			 :
-			 : "memory", "cc");
+	__asm__ volatile(
+		"test %[w], %[w]\n\t"
+		"jz 3f\n"
+		"1:\tmov (%[s]), %[t]\n"
+		"2:\tmov %[t], (%[d])\n\t"
+		"add $8, %[s]\n\t"
+		"add $8, %[d]\n\t"
+		"sub $8, %[l]\n\t"
+		"dec %[w]\n\t"
+		"jnz 1b\n"
+		"3:\ttest %[l], %[l]\n\t"
+		"jz 6f\n"
+		"4:\tmovb (%[s]), %b[t]\n"
+		"5:\tmovb %b[t], (%[d])\n\t"
+		"inc %[s]\n\t"
+		"inc %[d]\n\t"
+		"dec %[l]\n\t"
+		"jnz 4b\n"
+		"6:\n\t" EX_ENTRY(1b, 6b) EX_ENTRY(2b, 6b) EX_ENTRY(4b, 6b) EX_ENTRY(5b, 6b)
+		: [d] "+r"(dst), [s] "+r"(src), [l] "+r"(len), [w] "+r"(words), [t] "=&q"(tmp)
+		:
+		: "memory", "cc");
 	return len;
 }
 

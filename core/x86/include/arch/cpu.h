@@ -70,14 +70,14 @@ struct arch_pcpu {
 	uint32_t apic_id;
 	uint64_t stack_top; /* end of cpu_info */
 	struct tss64 tss;
-	void *gdt_page;		     /* the hypervisor's own GDT page (index 14) */
-	uint64_t *gdt_ptes;	     /* 16 entries of the GDT window */
-	uint64_t *ldt_ptes;	     /* 16 entries of the LDT window */
-	struct vcpu *fpu_owner;	     /* whose state the FPU registers hold, or NULL */
+	void *gdt_page;		/* the hypervisor's own GDT page (index 14) */
+	uint64_t *gdt_ptes;	/* 16 entries of the GDT window */
+	uint64_t *ldt_ptes;	/* 16 entries of the LDT window */
+	struct vcpu *fpu_owner; /* whose state the FPU registers hold, or NULL */
 	bool ldt_loaded;
 	bool dr_loaded;
-	bool ts_set;	    /* CR0.TS as it is now */
-	uint64_t xcr0;	    /* XCR0 as it is now */
+	bool ts_set;	      /* CR0.TS as it is now */
+	uint64_t xcr0;	      /* XCR0 as it is now */
 	uint64_t deadline_ns; /* armed APIC timer deadline, TIME_NEVER if none */
 };
 
@@ -102,16 +102,16 @@ static inline void cpuid_raw(uint32_t leaf, uint32_t sub, uint32_t out[4])
 			 : "a"(leaf), "c"(sub));
 }
 
-#define DEF_CR(n)                                                                                  \
-	static inline uint64_t read_cr##n(void)                                                    \
-	{                                                                                          \
-		uint64_t v;                                                                        \
-		__asm__ volatile("mov %%cr" #n ", %0" : "=r"(v));                                  \
-		return v;                                                                          \
-	}                                                                                          \
-	static inline void write_cr##n(uint64_t v)                                                 \
-	{                                                                                          \
-		__asm__ volatile("mov %0, %%cr" #n ::"r"(v) : "memory");                           \
+#define DEF_CR(n)                                                        \
+	static inline uint64_t read_cr##n(void)                          \
+	{                                                                \
+		uint64_t v;                                              \
+		__asm__ volatile("mov %%cr" #n ", %0" : "=r"(v));        \
+		return v;                                                \
+	}                                                                \
+	static inline void write_cr##n(uint64_t v)                       \
+	{                                                                \
+		__asm__ volatile("mov %0, %%cr" #n ::"r"(v) : "memory"); \
 	}
 DEF_CR(0)
 DEF_CR(2)

@@ -12,12 +12,12 @@
 #define IMAGE_PHYS 0x200000UL
 
 /* Slot 261, above the image: 1 GiB windows, each within reach of a rel32 from the text. */
-#define STACKS_VIRT 0xffff82d080000000UL  /* 64 KiB per pCPU: guard, then 32 KiB of stack */
+#define STACKS_VIRT 0xffff82d080000000UL /* 64 KiB per pCPU: guard, then 32 KiB of stack */
 #define STACK_STRIDE 0x10000UL
 #define STACK_SIZE 0x8000UL
-#define STUBS_VIRT 0xffff82d084000000UL   /* 2 pages per pCPU: syscall stub, its data */
-#define GDTS_VIRT 0xffff82d088000000UL	  /* 16 pages per pCPU */
-#define LDTS_VIRT 0xffff82d08c000000UL	  /* 16 pages per pCPU */
+#define STUBS_VIRT 0xffff82d084000000UL /* 2 pages per pCPU: syscall stub, its data */
+#define GDTS_VIRT 0xffff82d088000000UL	/* 16 pages per pCPU */
+#define LDTS_VIRT 0xffff82d08c000000UL	/* 16 pages per pCPU */
 #define DT_STRIDE 0x10000UL
 #define MMIO_VIRT 0xffff82d090000000UL
 #define MMIO_SIZE 0x2000000UL

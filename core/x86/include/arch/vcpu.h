@@ -31,7 +31,7 @@ struct arch_vcpu {
 	uint64_t kernel_ss;
 	struct pv_callback event, failsafe, syscall, syscall32, sysenter;
 	uint64_t nmi_eip;
-	struct trap_info *traps; /* 256 entries, one page */
+	struct trap_info *traps;  /* 256 entries, one page */
 	_Atomic bool nmi_pending; /* (any) */
 
 	uint64_t fs_base, gs_base_kernel, gs_base_user;
