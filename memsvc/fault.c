@@ -17,30 +17,36 @@ static bool hyp_va(uint64_t va)
 	return slot - HYP_SLOT_FIRST < HYP_SLOTS;
 }
 
+/* The hardware entry at @e was absent: not filled yet, or really so. Its value then. */
+static uint64_t walk_absent(struct mm_ctx *c, struct page_info *pi, unsigned i)
+{
+	if (!(atomic_load(&pi->hw.gpt[i]) & PTE_P) || sync_table_entry(c, pi, i))
+		return 0;
+	return atomic_load(&hw_entries(pi)[i]);
+}
+
 struct page_info *pt_walk(struct mm_ctx *c, mfn_t root, uint64_t va, unsigned level,
 			  uint64_t *rights)
 {
-	struct page_info *pi = page_of(root);
+	mfn_t m = root;
 
 	if (unlikely(hyp_va(va)))
 		return NULL;
-	while (pi->hw.level > level) {
-		unsigned i = pt_index(va, pi->hw.level);
-		uint64_t hw = atomic_load_explicit(&hw_entries(pi)[i], memory_order_acquire);
+	for (unsigned l = 4; l > level; l--) {
+		_Atomic uint64_t *table = arch_mfn_to_virt(m);
+		unsigned i = pt_index(va, l);
+		uint64_t hw = atomic_load_explicit(&table[i], memory_order_acquire);
 
 		if (unlikely(!(hw & PTE_P))) {
-			/* Not filled yet, or really absent. */
-			if (!(atomic_load(&pi->hw.gpt[i]) & PTE_P) || sync_table_entry(c, pi, i))
-				return NULL;
-			hw = atomic_load(&hw_entries(pi)[i]);
+			hw = walk_absent(c, page_of(m), i);
 			if (!(hw & PTE_P))
 				return NULL;
 		}
 		/* Hardware entries carry the guest's RW and NX. */
 		*rights &= hw ^ PTE_NX;
-		pi = page_of(MFN(pte_frame(hw)));
+		m = MFN(pte_frame(hw));
 	}
-	return pi;
+	return page_of(m);
 }
 
 static uint32_t guest_code(uint32_t ec, bool present, bool kernel)

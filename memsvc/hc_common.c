@@ -2,12 +2,8 @@
 /* Arguments that the memory hypercalls share. */
 #include "memsvc/hc_common.h"
 
-int hc_pg_owner(uint64_t foreigndom)
+int hc_other_owner(domid_t id)
 {
-	domid_t id = (domid_t)foreigndom;
-
-	if (id == DOMID_SELF)
-		return 0;
 	if (id == DOMID_IO || id == DOMID_XEN)
 		return -XEN_EPERM;
 	if (id == current_vcpu()->domain->id || !domain_by_id(id))
@@ -32,26 +28,6 @@ int hc_vcpu_cpus(uint64_t gva, cpumask_t *cpus)
 			cpumask_set(cpus, atomic_load_explicit(&d->vcpu[i]->unit.home,
 							       memory_order_relaxed));
 	return 0;
-}
-
-int hc_list_begin(struct hc_list *l, uint64_t list, uint64_t count, uint64_t pdone)
-{
-	*l = (struct hc_list){ .list = list, .left = (uint32_t)count, .pdone = pdone };
-	if (unlikely(l->left & HC_PREEMPTED)) {
-		l->left &= ~HC_PREEMPTED;
-		if (pdone && copy_from_guest(&l->done, pdone, sizeof(l->done)))
-			return -XEN_EFAULT;
-	}
-	return 0;
-}
-
-long hc_list_end(struct hc_list *l, long rc)
-{
-	uint32_t done = l->done + l->i;
-
-	if (l->pdone && copy_to_guest(l->pdone, &done, sizeof(done)))
-		return -XEN_EFAULT;
-	return rc;
 }
 
 long hc_list_continue(struct hc_list *l, size_t size)

@@ -12,9 +12,19 @@ static inline struct mm *current_mm(void)
 	return &current_vcpu()->domain->mm;
 }
 
+/** hc_reap() - finish what the vCPU left behind. 0 or MM_PREEMPTED. */
+static inline int hc_reap(struct mm *mm)
+{
+	return likely(!mm->work[current_vcpu()->id].reap) ? 0 : mm_reap(mm);
+}
+
 /** hc_pg_owner() - the FOREIGNDOM argument: 0 for one's own domain; -XEN_ESRCH when there is no
  * such domain (or it is oneself by number, as in Xen), -XEN_EPERM for any other. */
-int hc_pg_owner(uint64_t foreigndom);
+int hc_other_owner(domid_t id);
+static inline int hc_pg_owner(uint64_t foreigndom)
+{
+	return likely((domid_t)foreigndom == DOMID_SELF) ? 0 : hc_other_owner((domid_t)foreigndom);
+}
 
 /** hc_vcpu_cpus() - pCPUs on which the vCPUs of the guest's bitmap @gva are. 0 or -XEN_EFAULT. */
 int hc_vcpu_cpus(uint64_t gva, cpumask_t *cpus);
@@ -32,9 +42,22 @@ struct hc_list {
 #define HC_PREEMPTED 0x80000000u
 
 /** hc_list_begin() - 0 or -XEN_EFAULT. */
-int hc_list_begin(struct hc_list *l, uint64_t list, uint64_t count, uint64_t pdone);
+static inline int hc_list_begin(struct hc_list *l, uint64_t list, uint64_t count, uint64_t pdone)
+{
+	*l = (struct hc_list){ .list = list, .left = (uint32_t)count, .pdone = pdone };
+	if (likely(!(l->left & HC_PREEMPTED)))
+		return 0;
+	l->left &= ~HC_PREEMPTED;
+	return pdone && copy_from_guest(&l->done, pdone, sizeof(l->done)) ? -XEN_EFAULT : 0;
+}
+
 /** hc_list_end() - store the count done; returns @rc or -XEN_EFAULT. */
-long hc_list_end(struct hc_list *l, long rc);
+static inline long hc_list_end(struct hc_list *l, long rc)
+{
+	uint32_t done = l->done + l->i;
+
+	return l->pdone && copy_to_guest(l->pdone, &done, sizeof(done)) ? -XEN_EFAULT : rc;
+}
 /** hc_list_continue() - the same, and continue with the entry at index i. @size: of an entry. */
 long hc_list_continue(struct hc_list *l, size_t size);
 

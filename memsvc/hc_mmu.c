@@ -67,7 +67,7 @@ long do_mmu_update(uint64_t reqs, uint64_t count, uint64_t pdone, uint64_t forei
 		rc = hc_list_begin(&l, reqs, count, pdone);
 	if (unlikely(rc))
 		return rc;
-	if (unlikely(mm_reap(c.mm)))
+	if (unlikely(hc_reap(c.mm)))
 		return hc_list_continue(&l, sizeof(buf[0]));
 	for (; l.i < l.left; l.i++) {
 		unsigned b = l.i % REQ_BATCH;

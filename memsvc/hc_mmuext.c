@@ -118,7 +118,7 @@ long do_mmuext_op(uint64_t ops, uint64_t count, uint64_t pdone, uint64_t foreign
 		rc = hc_list_begin(&l, ops, count, pdone);
 	if (unlikely(rc))
 		return rc;
-	if (unlikely(mm_reap(mm)))
+	if (unlikely(hc_reap(mm)))
 		return hc_list_continue(&l, sizeof(op));
 	for (; l.i < l.left; l.i++) {
 		if (l.i && preempt_pending()) {
@@ -133,7 +133,7 @@ long do_mmuext_op(uint64_t ops, uint64_t count, uint64_t pdone, uint64_t foreign
 		if (unlikely(rc))
 			break;
 		/* The pages of dropped tables must be ordinary before the guest goes on. */
-		if (unlikely(mm_reap(mm))) {
+		if (unlikely(hc_reap(mm))) {
 			l.i++;
 			rc = MM_PREEMPTED;
 			break;

@@ -99,19 +99,25 @@ void table_put(struct mm_ctx *c, struct page_info *pi)
 	c->reap = mfn_of(pi).v;
 }
 
-static void sweep_l1(struct page_info *pi)
+void table_clear_l1(struct page_info *pi)
 {
 	_Atomic uint64_t *e = hw_entries(pi);
-	uint64_t base = atomic_load(&pi->hw.lin_base);
 
-	for (unsigned i = 0; i < 512; i++) {
-		uint64_t old = atomic_load_explicit(&e[i], memory_order_relaxed);
-
-		if (!old)
+	for (unsigned i = 0; i < 512; i += 8) {
+		if (!any8(&e[i]))
 			continue;
-		old = atomic_exchange(&e[i], 0);
-		rmap_retract(old, rmap_loc(mfn_of(pi), i));
+		for (unsigned j = i; j < i + 8; j++)
+			if (atomic_load_explicit(&e[j], memory_order_relaxed))
+				rmap_retract(atomic_exchange(&e[j], 0), rmap_loc(mfn_of(pi), j));
 	}
+}
+
+static void sweep_l1(struct page_info *pi)
+{
+	uint64_t base;
+
+	table_clear_l1(pi);
+	base = atomic_load(&pi->hw.lin_base);
 	if (base < MM_MAX_NAMES) {
 		uint64_t self = mfn_of(pi).v;
 
@@ -145,34 +151,6 @@ void table_sweep(struct mm_ctx *c, struct page_info *pi)
 	else
 		sweep_upper(c, pi);
 	tlb_retire(c->mm, pi);
-}
-
-/* Eight entries at a time: most tables are mostly empty. */
-static int fill_l1(struct mm_ctx *c, struct page_info *pi)
-{
-	_Atomic uint64_t *g = pi->hw.gpt;
-
-	for (unsigned i = 0; i < 512; i += 8) {
-		uint64_t any = 0;
-
-		for (unsigned j = i; j < i + 8; j++)
-			any |= atomic_load_explicit(&g[j], memory_order_relaxed);
-		if (!any)
-			continue;
-		for (unsigned j = i; j < i + 8; j++) {
-			uint64_t v = atomic_load_explicit(&g[j], memory_order_relaxed);
-			int rc;
-
-			if (!(v & PTE_P))
-				continue;
-			rc = leaf_check(c->mm, v);
-			if (!rc)
-				rc = sync_leaf(c, pi, j);
-			if (unlikely(rc))
-				return rc;
-		}
-	}
-	return 0;
 }
 
 static int fill_upper(struct mm_ctx *c, struct page_info *pi)
@@ -217,7 +195,7 @@ int table_fill(struct mm_ctx *c, struct page_info *pi)
 
 	if (atomic_load_explicit(&pi->hw.filled, memory_order_relaxed) == 512)
 		return 0;
-	rc = pi->hw.level == 1 ? fill_l1(c, pi) : fill_upper(c, pi);
+	rc = pi->hw.level == 1 ? sync_fill_l1(c, pi) : fill_upper(c, pi);
 	if (!rc)
 		atomic_store_explicit(&pi->hw.filled, 512, memory_order_relaxed);
 	return rc;

@@ -64,6 +64,14 @@ static inline _Atomic uint64_t *hw_entries(const struct page_info *pi)
 	return arch_mfn_to_virt(mfn_of(pi));
 }
 
+/** any8() - the OR of eight entries: most tables are mostly empty. */
+static inline uint64_t any8(const _Atomic uint64_t *e)
+{
+#define E(i) atomic_load_explicit(&e[i], memory_order_relaxed)
+	return E(0) | E(1) | E(2) | E(3) | E(4) | E(5) | E(6) | E(7);
+#undef E
+}
+
 /** pt_live() - whether @pi still is the hardware table of its guest table. */
 static inline bool pt_live(const struct page_info *pi)
 {
@@ -100,8 +108,20 @@ int table_get_filled(struct mm_ctx *c, uint64_t gfn, unsigned level, struct page
 void table_sweep(struct mm_ctx *c, struct page_info *pi);
 
 /** sync_leaf() - bring entry @i of an L1 in step with the guest's; returns 0, -XEN_EINVAL when the
- * guest's names no frame, -XEN_ENOMEM, -XEN_EAGAIN when the table is no longer live. */
-int sync_leaf(struct mm_ctx *c, struct page_info *pi, unsigned i);
+ * guest's names no frame, -XEN_ENOMEM, -XEN_EAGAIN when the table is no longer live. @hint: the
+ * record of name @hint_gfn, which the guest's entry probably holds, or NULL. */
+int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn_rec *hint,
+		  uint64_t hint_gfn);
+static inline int sync_leaf(struct mm_ctx *c, struct page_info *pi, unsigned i)
+{
+	return sync_leaf_rec(c, pi, i, NULL, 0);
+}
+
+/** sync_fill_l1() - all entries of an L1: 0, or the errno of the first bad one. */
+int sync_fill_l1(struct mm_ctx *c, struct page_info *pi);
+
+/** table_clear_l1() - exchange every entry out. */
+void table_clear_l1(struct page_info *pi);
 
 /** sync_table_entry() - the same for levels 2 to 4; a new child is empty, mm_fault() or
  * table_fill() fills it. */
@@ -113,15 +133,16 @@ static inline int sync_entry(struct mm_ctx *c, struct page_info *pi, unsigned i)
 }
 
 /** leaf_check() - whether a guest may enter leaf @g: 0, -XEN_EINVAL, -XEN_EBUSY (a live page table
- * writable). */
-static inline int leaf_check(struct mm *mm, uint64_t g)
+ * writable). *@out: the record, NULL when @g is not present. */
+static inline int leaf_check(struct mm *mm, uint64_t g, struct gfn_rec **out)
 {
 	struct gfn_rec *rec;
 	uint64_t word;
 
+	*out = NULL;
 	if (!(g & PTE_P))
 		return 0;
-	rec = p2m_rec(mm, pte_frame(g));
+	*out = rec = p2m_rec(mm, pte_frame(g));
 	if (unlikely(!rec))
 		return -XEN_EINVAL;
 	word = atomic_load_explicit(&rec->word, memory_order_acquire);

@@ -46,7 +46,8 @@ static inline uint64_t translate(uint64_t g, uint64_t word, uint64_t pt)
 	return hw;
 }
 
-int sync_leaf(struct mm_ctx *c, struct page_info *pi, unsigned i)
+int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn_rec *hint,
+		  uint64_t hint_gfn)
 {
 	_Atomic uint64_t *hwp = &hw_entries(pi)[i];
 	_Atomic uint64_t *gp = &pi->hw.gpt[i];
@@ -60,7 +61,8 @@ int sync_leaf(struct mm_ctx *c, struct page_info *pi, unsigned i)
 		int rc = 0;
 
 		if ((g & (PTE_P | PTE_A)) == (PTE_P | PTE_A)) {
-			rec = p2m_rec(c->mm, pte_frame(g));
+			rec = likely(hint && pte_frame(g) == hint_gfn) ? hint
+								       : p2m_rec(c->mm, pte_frame(g));
 			word = rec ? atomic_load(&rec->word) : 0;
 			if (likely(word & P2M_VALID))
 				new = translate(g, word, atomic_load(&rec->pt));
@@ -108,6 +110,89 @@ int sync_leaf(struct mm_ctx *c, struct page_info *pi, unsigned i)
 		}
 		return rc;
 	}
+}
+
+/*
+ * One entry of a fresh L1, the common case: nothing there yet, one slot free or linear. Returns
+ * false when it is anything else; then nothing was done. The caller looks whether the table is live
+ * after all entries. *@leaf caches the last leaf of records.
+ */
+static inline bool fill_leaf(struct mm_ctx *c, _Atomic uint64_t *hwp, const _Atomic uint64_t *gp,
+			     uint64_t loc, uint64_t g, bool linear, struct gfn_rec *rec)
+{
+	uint64_t word, pt, new, none = 0;
+
+	word = atomic_load(&rec->word);
+	pt = atomic_load(&rec->pt);
+	if (!(word & P2M_VALID) || (g & PTE_RW && pt) ||
+	    atomic_load_explicit(hwp, memory_order_relaxed))
+		return false;
+	new = translate(g, word, pt);
+	if (!linear) {
+		/* Publish, then the entry. PAIRS: p2m_change */
+		if (atomic_load_explicit(&rec->slot[0], memory_order_relaxed) ||
+		    !atomic_compare_exchange_strong(&rec->slot[0], &none, loc))
+			return false;
+		new |= HW_SLOT;
+	}
+	none = atomic_exchange(hwp, new);
+	if (unlikely(none))
+		rmap_retract(none, loc);
+	SYNC_POINT();
+	/* PAIRS: p2m_change, PAIRS: pt_sync */
+	if (SYNC_CHANGED(word, word, atomic_load(&rec->word))) {
+		c->flush = true;
+		return false; /* the slow way puts it right */
+	}
+	return !((new & PTE_RW && SYNC_CHANGED(pt, 0, atomic_load(&rec->pt))) ||
+		 SYNC_CHANGED(guest, g, atomic_load(gp)));
+}
+
+int sync_fill_l1(struct mm_ctx *c, struct page_info *pi)
+{
+	_Atomic uint64_t *gp = pi->hw.gpt, *hw = hw_entries(pi);
+	uint64_t lin = LIN_NONE, leaf_no = UINT64_MAX, loc = rmap_loc(mfn_of(pi), 0);
+	struct gfn_rec *leaf = NULL;
+
+	for (unsigned i = 0; i < 512; i += 8) {
+		if (!any8(&gp[i]))
+			continue;
+		for (unsigned j = i; j < i + 8; j++) {
+			uint64_t g = atomic_load_explicit(&gp[j], memory_order_acquire), gfn;
+			struct gfn_rec *rec;
+			int rc, src;
+
+			if (!(g & PTE_P))
+				continue;
+			gfn = pte_frame(g);
+			if (unlikely(gfn / RECS_PER_LEAF != leaf_no)) {
+				rec = p2m_rec(c->mm, gfn);
+				if (!rec)
+					return -XEN_EINVAL;
+				leaf = rec - gfn % RECS_PER_LEAF;
+				leaf_no = gfn / RECS_PER_LEAF;
+			}
+			rec = &leaf[gfn % RECS_PER_LEAF];
+			if (likely(g & PTE_A) && likely(lin != LIN_NONE || gfn % 512 != j) &&
+			    likely(fill_leaf(c, &hw[j], &gp[j], loc + j, g, lin + j == gfn, rec)))
+				continue;
+			/* Sync even what is refused: the fast way may have entered it. */
+			rc = leaf_check(c->mm, g, &rec);
+			src = sync_leaf(c, pi, j);
+			if (unlikely(rc || src))
+				return rc ? rc : src;
+			lin = atomic_load_explicit(&pi->hw.lin_base, memory_order_acquire);
+			if (lin >= MM_MAX_NAMES)
+				lin = LIN_NONE;
+		}
+	}
+	/* Detached meanwhile: what was entered after the sweep is this one's to undo. PAIRS: pt_detach */
+	if (SYNC_CHANGED(live, true, pt_live(pi))) {
+		table_clear_l1(pi);
+		c->flush = true;
+		return -XEN_EAGAIN;
+	}
+	return 0;
 }
 
 int sync_table_entry(struct mm_ctx *c, struct page_info *pi, unsigned i)

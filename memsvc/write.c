@@ -20,22 +20,28 @@ static int upper_prepare(struct mm_ctx *c, struct page_info *pi, unsigned i, uin
 
 /* The guest's entry has been written: an entry whose table is gone or whose frame went away since
  * the check is the guest's own race and no error. */
-static int finish(struct mm_ctx *c, struct page_info *pi, unsigned i, struct page_info *child)
+static inline int finish(struct mm_ctx *c, struct page_info *pi, unsigned i,
+			 struct page_info *child, struct gfn_rec *rec, uint64_t val)
 {
-	int rc = sync_entry(c, pi, i);
+	int rc;
 
-	if (child)
-		table_put(c, child);
-	return rc == -XEN_ENOMEM ? rc : 0;
+	if (likely(pi->hw.level == 1)) {
+		rc = sync_leaf_rec(c, pi, i, rec, pte_frame(val));
+	} else {
+		rc = sync_table_entry(c, pi, i);
+		if (child)
+			table_put(c, child);
+	}
+	return unlikely(rc == -XEN_ENOMEM) ? rc : 0;
 }
 
-static int prepare(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val,
-		   struct page_info **child)
+static inline int prepare(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val,
+			  struct page_info **child, struct gfn_rec **rec)
 {
-	if (likely(pi->hw.level == 1)) {
-		*child = NULL;
-		return leaf_check(c->mm, val);
-	}
+	*child = NULL;
+	if (likely(pi->hw.level == 1))
+		return leaf_check(c->mm, val, rec);
+	*rec = NULL;
 	return upper_prepare(c, pi, i, val, child);
 }
 
@@ -43,7 +49,8 @@ int pt_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val, b
 {
 	_Atomic uint64_t *gp = &pi->hw.gpt[i];
 	struct page_info *child;
-	int rc = prepare(c, pi, i, val, &child);
+	struct gfn_rec *rec;
+	int rc = prepare(c, pi, i, val, &child, &rec);
 
 	if (unlikely(rc))
 		return rc;
@@ -57,14 +64,15 @@ int pt_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val, b
 	} else {
 		atomic_exchange(gp, val);
 	}
-	return finish(c, pi, i, child);
+	return finish(c, pi, i, child, rec, val);
 }
 
 int pt_cmpxchg(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t old, uint64_t val,
 	       uint64_t *seen)
 {
 	struct page_info *child;
-	int rc = prepare(c, pi, i, val, &child);
+	struct gfn_rec *rec;
+	int rc = prepare(c, pi, i, val, &child, &rec);
 
 	if (rc)
 		return rc;
@@ -75,5 +83,5 @@ int pt_cmpxchg(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t old,
 			table_put(c, child);
 		return 0;
 	}
-	return finish(c, pi, i, child);
+	return finish(c, pi, i, child, rec, val);
 }
