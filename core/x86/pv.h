@@ -42,11 +42,12 @@ static inline void pv_fix_selectors(struct cpu_user_regs *regs)
 	regs->ss |= 3;
 }
 
-/** pv_sysret_ok() - may this return use SYSRET? */
+/** pv_sysret_ok() - may this return use SYSRET? With a rip that is not canonical it would fault in
+ * ring 0 on the guest's stack. */
 static inline bool pv_sysret_ok(const struct cpu_user_regs *r)
 {
 	return (r->entry_vector & TRAP_SYSCALL) && (uint16_t)r->cs == FLAT_RING3_CS64 &&
-	       r->ss == FLAT_RING3_SS64 && (r->rip >> 47) == 0;
+	       r->ss == FLAT_RING3_SS64 && (int64_t)(r->rip << 16) >> 16 == (int64_t)r->rip;
 }
 
 #endif
