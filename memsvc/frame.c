@@ -67,7 +67,7 @@ int frames_init(const struct mem_range *r, unsigned n)
 		first = MAX(first, 1UL); /* 0 means "none" in the lists */
 		if (end <= first)
 			continue;
-		ranges[nr_ranges++] = (struct bump_range){ .first = first, .n = end - first };
+		ranges[nr_ranges++] = (struct bump_range){.first = first, .n = end - first};
 		min_mfn = MIN(min_mfn, first);
 		max_mfn = MAX(max_mfn, end);
 	}
@@ -151,7 +151,7 @@ bool depot_pop(struct magazine *m)
 /* Threads without a pCPU, and the boot CPU before it has one: a cache for one frame. */
 static mfn_t get_uncounted(void)
 {
-	struct page_cache c = { 0 };
+	struct page_cache c = {0};
 	mfn_t f = page_cache_get(&c);
 
 	if (mfn_valid_value(f))
@@ -162,7 +162,7 @@ static mfn_t get_uncounted(void)
 
 static void put_uncounted(mfn_t f)
 {
-	struct page_cache c = { 0 };
+	struct page_cache c = {0};
 
 	page_cache_put(&c, f);
 	page_cache_drain(&c);
@@ -246,13 +246,13 @@ mfn_t frames_alloc_contig(uint64_t n)
 
 	atomic_fetch_add(&uncounted, (int64_t)n);
 	/* Frames passed over, before and behind, go to the depot in magazines. */
-	struct page_cache c = { 0 };
+	struct page_cache c = {0};
 	uint64_t taken = r->first + (at - r->start);
 
 	for (unsigned i = 0; i < nr_ranges; i++) {
 		struct bump_range *s = &ranges[i];
 
-		for (uint64_t x = MAX(old, s->start); x < new && x < s->start + s->n; x++) {
+		for (uint64_t x = MAX(old, s->start); x < new &&x < s->start + s->n; x++) {
 			uint64_t f = s->first + (x - s->start);
 
 			frame_record_init(MFN(f));

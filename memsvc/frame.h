@@ -33,7 +33,7 @@ enum page_type {
 };
 
 /* state: bits 0-7 type, 8-23 owner domid, 24-63 generation (bumped by every free) */
-#define PG_STATE(type, owner, gen)                                                                 \
+#define PG_STATE(type, owner, gen) \
 	((uint64_t)(type) | (uint64_t)(owner) << 8 | (uint64_t)(gen) << 24)
 #define PG_NO_OWNER 0xffff
 
@@ -53,9 +53,10 @@ struct page_info {
 		} hyp;
 		struct {
 			struct mm *mm;
-			struct gfn_rec *rec;	   /* the guest table's name */
-			_Atomic uint64_t *gpt;	   /* the guest's table, direct map */
-			_Atomic uint64_t lin_base; /* L1: first name of the block it maps, or none */
+			struct gfn_rec *rec;   /* the guest table's name */
+			_Atomic uint64_t *gpt; /* the guest's table, direct map */
+			_Atomic uint64_t
+				lin_base;	 /* L1: first name of the block it maps, or none */
 			_Atomic uint16_t filled; /* entries below are in step with the guest's */
 			uint8_t level;
 		} hw;

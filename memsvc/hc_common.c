@@ -18,7 +18,7 @@ int hc_other_owner(domid_t id)
 int hc_vcpu_cpus(uint64_t gva, cpumask_t *cpus)
 {
 	struct domain *d = current_vcpu()->domain;
-	uint64_t bits[DIV_ROUND_UP(MAX_VCPUS, 64)] = { 0 };
+	uint64_t bits[DIV_ROUND_UP(MAX_VCPUS, 64)] = {0};
 
 	cpumask_zero(cpus);
 	if (copy_from_guest(bits, gva, DIV_ROUND_UP(d->max_vcpus, 8)))

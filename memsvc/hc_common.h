@@ -44,7 +44,7 @@ struct hc_list {
 /** hc_list_begin() - 0 or -XEN_EFAULT. */
 static inline int hc_list_begin(struct hc_list *l, uint64_t list, uint64_t count, uint64_t pdone)
 {
-	*l = (struct hc_list){ .list = list, .left = (uint32_t)count, .pdone = pdone };
+	*l = (struct hc_list){.list = list, .left = (uint32_t)count, .pdone = pdone};
 	if (likely(!(l->left & HC_PREEMPTED)))
 		return 0;
 	l->left &= ~HC_PREEMPTED;

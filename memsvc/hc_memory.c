@@ -120,7 +120,7 @@ static long domain_value(uint64_t arg, uint64_t value)
 
 static long memory_map(struct mm *mm, uint64_t arg)
 {
-	struct e820entry e = { 0, mm->max_pages << PAGE_SHIFT, E820_RAM };
+	struct e820entry e = {0, mm->max_pages << PAGE_SHIFT, E820_RAM};
 	struct xen_memory_map map;
 
 	if (copy_from_guest(&map, arg, sizeof(map)))

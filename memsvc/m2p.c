@@ -4,7 +4,7 @@
 
 #include "core/xen_errno.h"
 
-static mfn_t first = { UINT64_MAX };
+static mfn_t first = {UINT64_MAX};
 static uint64_t frames;
 
 #define PER_FRAME (PAGE_SIZE / sizeof(uint64_t))

@@ -51,16 +51,16 @@ struct mm_work {
 struct mm {
 	/* Written at creation only. */
 	domid_t domid;
-	uint64_t max_pages;		     /* names 0..max_pages-1 are ordinary */
-	_Atomic(uint64_t) *p2m_root;	     /* 3-level radix; memsvc/p2m.h */
-	_Atomic(uint64_t) *linear_root;	     /* block of 512 names -> its linear hardware L1 */
+	uint64_t max_pages;		/* names 0..max_pages-1 are ordinary */
+	_Atomic(uint64_t) *p2m_root;	/* 3-level radix; memsvc/p2m.h */
+	_Atomic(uint64_t) *linear_root; /* block of 512 names -> its linear hardware L1 */
 	/* Rarely written. */
 	_Atomic uint64_t special_next CACHE_ALIGNED;
-	_Atomic uint64_t grow_hint;	     /* where increase_reservation looks for a free name */
+	_Atomic uint64_t grow_hint; /* where increase_reservation looks for a free name */
 	_Atomic(struct rmap_chunk *) ovf_free; /* free rmap chunks; see rmap.h */
-	_Atomic uint64_t ovf_pages;	     /* mfn list of the pages they live in */
+	_Atomic uint64_t ovf_pages;	       /* mfn list of the pages they live in */
 	_Atomic int64_t ovf_nr_pages;
-	_Atomic int64_t ovf_rcu;	     /* chunks waiting for a grace period */
+	_Atomic int64_t ovf_rcu; /* chunks waiting for a grace period */
 	struct {
 		uint32_t phase;
 		uint64_t cursor;

@@ -182,9 +182,8 @@ int mm_map_special(struct mm *mm, gfn_t gfn, mfn_t m)
 	page_set_type(page_of(m), PG_HYP, PG_DOM, mm->domid);
 	page_of(m)->dom.rec = rec;
 	mm_count(mm, MMK_SPECIAL, 1);
-	if (atomic_compare_exchange_strong(
-		    &rec->word, &word,
-		    p2m_word(word, m, P2M_VALID | P2M_PINNED | P2M_SPECIAL)))
+	if (atomic_compare_exchange_strong(&rec->word, &word,
+					   p2m_word(word, m, P2M_VALID | P2M_PINNED | P2M_SPECIAL)))
 		return 0;
 	mm_count(mm, MMK_SPECIAL, -1);
 	page_set_type(page_of(m), PG_DOM, PG_HYP, PG_NO_OWNER);

@@ -51,7 +51,7 @@ static inline uint64_t p2m_word(uint64_t old, mfn_t m, unsigned flags)
 	return ((old >> P2M_GEN_SHIFT) + 1) << P2M_GEN_SHIFT | m.v << 8 | flags;
 }
 
-#define PT_LEVEL(pt) ((unsigned)((pt) & 7))
+#define PT_LEVEL(pt) ((unsigned)((pt)&7))
 #define PT_PINNED 0x8ULL
 #define PT_REF 0x100ULL
 #define PT_REFS(pt) ((pt) >> 8 & 0xfffff)

@@ -61,14 +61,12 @@ again:
 	if (!pi)
 		return -XEN_ENOMEM;
 	/* Release the table's record. PAIRS: p2m_change */
-	if (!atomic_compare_exchange_strong(&rec->pt, &pt,
-					    mfn_of(pi).v << 28 | PT_REF | level)) {
+	if (!atomic_compare_exchange_strong(&rec->pt, &pt, mfn_of(pi).v << 28 | PT_REF | level)) {
 		table_discard(c, pi);
 		goto again;
 	}
 	/* The frame may have left the name, or writable mappings come, until here but not later. */
-	if (unlikely(atomic_load(&rec->word) != word ||
-		     rmap_any_writable(c->mm, rec, gfn, m))) {
+	if (unlikely(atomic_load(&rec->word) != word || rmap_any_writable(c->mm, rec, gfn, m))) {
 		table_put(c, pi);
 		return -XEN_EINVAL;
 	}

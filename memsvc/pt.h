@@ -45,7 +45,7 @@ struct mm_ctx {
 
 static inline struct mm_ctx ctx_begin(struct mm *mm)
 {
-	return (struct mm_ctx){ .mm = mm };
+	return (struct mm_ctx){.mm = mm};
 }
 
 /** ctx_work() - where the current vCPU's preempted work is kept. */
@@ -75,8 +75,7 @@ static inline uint64_t any8(const _Atomic uint64_t *e)
 /** pt_live() - whether @pi still is the hardware table of its guest table. */
 static inline bool pt_live(const struct page_info *pi)
 {
-	return PT_HW(atomic_load_explicit(&pi->hw.rec->pt, memory_order_acquire)).v ==
-	       mfn_of(pi).v;
+	return PT_HW(atomic_load_explicit(&pi->hw.rec->pt, memory_order_acquire)).v == mfn_of(pi).v;
 }
 
 /** pt_of() - the live hardware table of a guest table's name, or NULL. */

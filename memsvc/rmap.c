@@ -19,9 +19,8 @@ static void free_push(struct mm *mm, struct rmap_chunk *first, struct rmap_chunk
 
 	do {
 		atomic_store_explicit(&last->next, head, memory_order_relaxed);
-	} while (!atomic_compare_exchange_weak_explicit(&mm->ovf_free, &head, first,
-							memory_order_release,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&mm->ovf_free, &head, first, memory_order_release, memory_order_relaxed));
 }
 
 /* A chunk popped here comes back only through RCU, so the compare has no ABA. */
@@ -54,9 +53,8 @@ static struct rmap_chunk *chunk_alloc(struct mm *mm)
 	head = atomic_load_explicit(&mm->ovf_pages, memory_order_relaxed);
 	do {
 		atomic_store_explicit(&pi->next, head, memory_order_relaxed);
-	} while (!atomic_compare_exchange_weak_explicit(&mm->ovf_pages, &head, mfn_of(pi).v,
-							memory_order_release,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&mm->ovf_pages, &head, mfn_of(pi).v, memory_order_release, memory_order_relaxed));
 	atomic_fetch_add_explicit(&mm->ovf_nr_pages, 1, memory_order_relaxed);
 	for (unsigned i = 1; i + 1 < PAGE_SIZE / sizeof(*c); i++)
 		atomic_store_explicit(&c[i].next, &c[i + 1], memory_order_relaxed);
@@ -203,7 +201,8 @@ static bool walk(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m, visi
 		if (loc && fn(loc, m))
 			return true;
 	}
-	for (c = atomic_load(&rec->ovf); c; c = atomic_load_explicit(&c->next, memory_order_acquire))
+	for (c = atomic_load(&rec->ovf); c;
+	     c = atomic_load_explicit(&c->next, memory_order_acquire))
 		for (unsigned i = 0; i < RMAP_CHUNK_SLOTS; i++) {
 			uint64_t loc = atomic_load(&c->slot[i]);
 

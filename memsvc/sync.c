@@ -61,8 +61,9 @@ int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn
 		int rc = 0;
 
 		if ((g & (PTE_P | PTE_A)) == (PTE_P | PTE_A)) {
-			rec = likely(hint && pte_frame(g) == hint_gfn) ? hint
-								       : p2m_rec(c->mm, pte_frame(g));
+			rec = likely(hint && pte_frame(g) == hint_gfn)
+				      ? hint
+				      : p2m_rec(c->mm, pte_frame(g));
 			word = rec ? atomic_load(&rec->word) : 0;
 			if (likely(word & P2M_VALID))
 				new = translate(g, word, atomic_load(&rec->pt));
@@ -71,7 +72,7 @@ int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn
 		}
 		if (!((old ^ new) & (PTE_ADDR | PTE_P))) {
 			/* The same frame, or none: how it is recorded stays. */
-			new |= old & HW_SLOT;
+			new |= old &HW_SLOT;
 			if (old != new && !atomic_compare_exchange_strong(hwp, &old, new))
 				continue;
 		} else {
@@ -95,7 +96,7 @@ int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn
 				c->flush = true;
 				continue;
 			}
-			if (new & PTE_RW && SYNC_CHANGED(pt, 0, atomic_load(&rec->pt)))
+			if (new &PTE_RW && SYNC_CHANGED(pt, 0, atomic_load(&rec->pt)))
 				continue;
 		}
 		/* PAIRS: pt_sync */
@@ -144,7 +145,7 @@ static inline bool fill_leaf(struct mm_ctx *c, _Atomic uint64_t *hwp, const _Ato
 		c->flush = true;
 		return false; /* the slow way puts it right */
 	}
-	return !((new & PTE_RW && SYNC_CHANGED(pt, 0, atomic_load(&rec->pt))) ||
+	return !((new &PTE_RW &&SYNC_CHANGED(pt, 0, atomic_load(&rec->pt))) ||
 		 SYNC_CHANGED(guest, g, atomic_load(gp)));
 }
 

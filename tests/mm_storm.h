@@ -84,8 +84,7 @@ static void guest_access(uint64_t va, bool write)
 		atomic_fetch_add_explicit(&storm_walks, 1, memory_order_relaxed);
 		if (t->pde[pi].region == region) {
 			m = t->pde[pi].l1;
-			cr_assert_eq(frame_state(m), t->pde[pi].state,
-				     "a cached table was freed");
+			cr_assert_eq(frame_state(m), t->pde[pi].state, "a cached table was freed");
 		} else {
 			m = this_pcpu()->current->arch.kernel_root.v;
 			for (unsigned l = 4; l > 1 && m; l--) {
@@ -163,14 +162,14 @@ static void storm_update(struct rnd *r)
 			idx = rnd_to(r, 12);
 			u[i].val = storm_leaf(r);
 		} else {
-			uint64_t child = level == 4 ? 3 + rnd_to(r, 2)
-					 : level == 3 ? 5 + rnd_to(r, 2) : 7 + rnd_to(r, 8);
+			uint64_t child = level == 4   ? 3 + rnd_to(r, 2)
+					 : level == 3 ? 5 + rnd_to(r, 2)
+						      : 7 + rnd_to(r, 8);
 
 			idx = level == 4 ? 0 : rnd_to(r, level == 3 ? 2 : 4);
 			u[i].val = rnd_to(r, 4) ? entry(child, P_TABLE) : 0;
 		}
-		u[i].ptr = g << 12 | idx << 3 |
-			   (rnd_to(r, 4) ? 0 : MMU_PT_UPDATE_PRESERVE_AD);
+		u[i].ptr = g << 12 | idx << 3 | (rnd_to(r, 4) ? 0 : MMU_PT_UPDATE_PRESERVE_AD);
 	}
 	hc4(do_mmu_update, (uint64_t)u, n, 0, DOMID_SELF);
 }
@@ -200,7 +199,7 @@ static void storm_balloon(struct rnd *r)
 
 static void storm_base(struct rnd *r)
 {
-	struct mmuext_op op = { .cmd = MMUEXT_NEW_BASEPTR };
+	struct mmuext_op op = {.cmd = MMUEXT_NEW_BASEPTR};
 
 	op.arg1.mfn = 1 + rnd_to(r, 2);
 	hc4(do_mmuext_op, (uint64_t)&op, 1, 0, DOMID_SELF);
@@ -223,7 +222,7 @@ static void storm_cpu(void *arg)
 {
 	unsigned cpu = this_pcpu()->id;
 	struct vcpu *v = dom->vcpu[cpu];
-	struct rnd r = { (storm_seed + cpu + 1) * 0x9e3779b97f4a7c15ULL | 1 };
+	struct rnd r = {(storm_seed + cpu + 1) * 0x9e3779b97f4a7c15ULL | 1};
 	mfn_t root;
 
 	(void)arg;

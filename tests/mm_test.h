@@ -71,9 +71,9 @@ static inline void machine_memory(void)
 
 	host_arena_init(T_FRAMES);
 	/* Two ranges with a hole between them. */
-	r[0] = (struct mem_range){ HOST_FIRST_MFN << PAGE_SHIFT, 1000 << PAGE_SHIFT };
-	r[1] = (struct mem_range){ (HOST_FIRST_MFN + 1100) << PAGE_SHIFT,
-				   (T_FRAMES - 1100) << PAGE_SHIFT };
+	r[0] = (struct mem_range){HOST_FIRST_MFN << PAGE_SHIFT, 1000 << PAGE_SHIFT};
+	r[1] = (struct mem_range){(HOST_FIRST_MFN + 1100) << PAGE_SHIFT, (T_FRAMES - 1100)
+										 << PAGE_SHIFT};
 	cr_assert_eq(frames_init(r, 2), 0);
 }
 
@@ -157,8 +157,8 @@ static inline void reap_all(void)
 }
 
 /* Issue a memory hypercall and its continuations, as the guest would. */
-static inline long hc4(long (*fn)(uint64_t, uint64_t, uint64_t, uint64_t), uint64_t a,
-			      uint64_t b, uint64_t c, uint64_t d)
+static inline long hc4(long (*fn)(uint64_t, uint64_t, uint64_t, uint64_t), uint64_t a, uint64_t b,
+		       uint64_t c, uint64_t d)
 {
 	uint64_t *args = current_vcpu()->hc.args;
 	long rc;

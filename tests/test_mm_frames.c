@@ -7,8 +7,8 @@
 static void memory(uint64_t frames, uint64_t hole_at, uint64_t hole)
 {
 	struct mem_range r[2] = {
-		{ (HOST_FIRST_MFN << 12) + 100, (hole_at << 12) - 100 }, /* loses its first page */
-		{ (HOST_FIRST_MFN + hole_at + hole) << 12, (frames - hole_at - hole) << 12 },
+		{(HOST_FIRST_MFN << 12) + 100, (hole_at << 12) - 100}, /* loses its first page */
+		{(HOST_FIRST_MFN + hole_at + hole) << 12, (frames - hole_at - hole) << 12},
 	};
 
 	host_arena_init(frames);
@@ -89,7 +89,7 @@ static _Atomic uint64_t shared[256];
 
 static void churn(void *arg)
 {
-	struct rnd r = { (uint64_t)this_pcpu()->id * 77 + *(uint64_t *)arg };
+	struct rnd r = {(uint64_t)this_pcpu()->id * 77 + *(uint64_t *)arg};
 
 	for (unsigned i = 0; i < 100000; i++) {
 		unsigned s = rnd_to(&r, 256);

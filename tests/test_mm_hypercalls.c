@@ -37,7 +37,7 @@ static void end(void)
 
 static long update(uint64_t ptr, uint64_t val)
 {
-	struct mmu_update u = { ptr, val };
+	struct mmu_update u = {ptr, val};
 	long rc = hc4(do_mmu_update, (uint64_t)&u, 1, 0, DOMID_SELF);
 
 	reap_all();
@@ -46,7 +46,7 @@ static long update(uint64_t ptr, uint64_t val)
 
 static long ext(unsigned cmd, uint64_t arg1, uint64_t arg2)
 {
-	struct mmuext_op op = { .cmd = cmd };
+	struct mmuext_op op = {.cmd = cmd};
 	long rc;
 
 	op.arg1.mfn = arg1;
@@ -64,29 +64,29 @@ Test(mm_hypercalls, mmu_update_errno)
 		uint64_t ptr, val;
 		long rc;
 	} t[] = {
-		{ AT(7, 20), entry(20, P_RW_AD), 0 },
-		{ AT(7, 20), 0, 0 },
-		{ AT(7, 20), entry(T_NAMES, P_RW_AD), -XEN_EINVAL },	/* not its own */
-		{ AT(7, 20), entry(1UL << 30, P_RW_AD), -XEN_EINVAL },
-		{ AT(7, 20), PTE_ADDR | P_RW_AD, -XEN_EINVAL },
-		{ AT(7, 20), entry(5, P_RW_AD), -XEN_EBUSY },		/* a live table writable */
-		{ AT(7, 20), entry(5, P_RO_A), 0 },
-		{ AT(5, 9), entry(20, P_TABLE), 0 },			/* 20 becomes an L1 */
-		{ AT(5, 9), entry(21, P_TABLE | PTE_PSE), -XEN_EINVAL },
-		{ AT(5, 9), entry(21, P_TABLE | PTE_G), -XEN_EINVAL },
-		{ AT(5, 10), entry(3, P_TABLE), -XEN_EINVAL },		/* other level */
-		{ AT(1, 1), entry(1, P_TABLE), -XEN_EINVAL },		/* itself */
-		{ AT(1, 256), entry(3, P_TABLE), -XEN_EINVAL },		/* the hypervisor's slots */
-		{ AT(1, 271), 1, -XEN_EINVAL },
-		{ AT(1, 256), 0, 0 },					/* as it is */
-		{ AT(1, 272), entry(3, P_TABLE), 0 },
-		{ AT(T_NAMES, 0), 0, -XEN_EINVAL },
-		{ ~7ULL, 0, -XEN_EINVAL },
-		{ AT(30, 5), 0x1234567, 0 },				/* plain memory */
-		{ AT(30, 5) | 5, 0, -XEN_ENOSYS },
-		{ AT(30, 0) | MMU_MACHPHYS_UPDATE, 30, 0 },
-		{ AT(30, 0) | MMU_MACHPHYS_UPDATE, 31, -XEN_EINVAL },
-		{ AT(5, 11), entry(40, P_TABLE), -XEN_EINVAL },		/* mapped writable */
+		{AT(7, 20), entry(20, P_RW_AD), 0},
+		{AT(7, 20), 0, 0},
+		{AT(7, 20), entry(T_NAMES, P_RW_AD), -XEN_EINVAL}, /* not its own */
+		{AT(7, 20), entry(1UL << 30, P_RW_AD), -XEN_EINVAL},
+		{AT(7, 20), PTE_ADDR | P_RW_AD, -XEN_EINVAL},
+		{AT(7, 20), entry(5, P_RW_AD), -XEN_EBUSY}, /* a live table writable */
+		{AT(7, 20), entry(5, P_RO_A), 0},
+		{AT(5, 9), entry(20, P_TABLE), 0}, /* 20 becomes an L1 */
+		{AT(5, 9), entry(21, P_TABLE | PTE_PSE), -XEN_EINVAL},
+		{AT(5, 9), entry(21, P_TABLE | PTE_G), -XEN_EINVAL},
+		{AT(5, 10), entry(3, P_TABLE), -XEN_EINVAL},  /* other level */
+		{AT(1, 1), entry(1, P_TABLE), -XEN_EINVAL},   /* itself */
+		{AT(1, 256), entry(3, P_TABLE), -XEN_EINVAL}, /* the hypervisor's slots */
+		{AT(1, 271), 1, -XEN_EINVAL},
+		{AT(1, 256), 0, 0}, /* as it is */
+		{AT(1, 272), entry(3, P_TABLE), 0},
+		{AT(T_NAMES, 0), 0, -XEN_EINVAL},
+		{~7ULL, 0, -XEN_EINVAL},
+		{AT(30, 5), 0x1234567, 0}, /* plain memory */
+		{AT(30, 5) | 5, 0, -XEN_ENOSYS},
+		{AT(30, 0) | MMU_MACHPHYS_UPDATE, 30, 0},
+		{AT(30, 0) | MMU_MACHPHYS_UPDATE, 31, -XEN_EINVAL},
+		{AT(5, 11), entry(40, P_TABLE), -XEN_EINVAL}, /* mapped writable */
 	};
 
 	begin();
@@ -111,11 +111,10 @@ Test(mm_hypercalls, mmu_update_lists)
 
 	begin();
 	for (unsigned i = 0; i < 40; i++)
-		u[i] = (struct mmu_update){ AT(7, 100 + i), entry(100 + i, P_RO_A) };
+		u[i] = (struct mmu_update){AT(7, 100 + i), entry(100 + i, P_RO_A)};
 	u[25].val = entry(T_NAMES + 1, P_RW_AD);
 	done = 77;
-	cr_assert_eq(hc4(do_mmu_update, (uint64_t)u, 40, (uint64_t)&done, DOMID_SELF),
-		     -XEN_EINVAL);
+	cr_assert_eq(hc4(do_mmu_update, (uint64_t)u, 40, (uint64_t)&done, DOMID_SELF), -XEN_EINVAL);
 	cr_assert_eq(done, 25);
 	cr_assert_eq(guest_page(7)[124], entry(124, P_RO_A));
 	cr_assert_eq(guest_page(7)[125], entry(125, P_RW_AD));
@@ -234,9 +233,9 @@ Test(mm_hypercalls, mmuext)
 
 Test(mm_hypercalls, memory_op)
 {
-	uint64_t list[4] = { 100, 101, 102, T_NAMES };
-	struct xen_memory_reservation r = { .nr_extents = 4, .domid = DOMID_SELF };
-	struct xen_memory_domain self = { DOMID_SELF };
+	uint64_t list[4] = {100, 101, 102, T_NAMES};
+	struct xen_memory_reservation r = {.nr_extents = 4, .domid = DOMID_SELF};
+	struct xen_memory_domain self = {DOMID_SELF};
 	struct xen_machphys_mapping map;
 
 	begin();
@@ -280,8 +279,8 @@ Test(mm_hypercalls, memory_op)
 	struct {
 		uint64_t addr, size;
 		uint32_t type;
-	} __attribute__((packed)) e = { 0 };
-	struct xen_memory_map mmap = { .nr_entries = 8 };
+	} __attribute__((packed)) e = {0};
+	struct xen_memory_map mmap = {.nr_entries = 8};
 
 	mmap.buffer.p = &e;
 	cr_assert_eq(do_memory_op(XENMEM_memory_map, (uint64_t)&mmap), 0);
@@ -353,7 +352,7 @@ Test(mm_hypercalls, names)
 	cr_assert_eq(mm_decrease(mm, GFN(80)), -XEN_EBUSY);
 	cr_assert(!mfn_valid_value(mm_gfn_pin_special(mm, GFN(T_NAMES))));
 	cr_assert(!mfn_valid_value(mm_gfn_get_writable(mm, GFN(1))));
-	cr_assert_eq(mm_init(&(struct mm){ 0 }, 2, 0), -XEN_EINVAL);
-	cr_assert_eq(mm_init(&(struct mm){ 0 }, 2, MM_MAX_NAMES), -XEN_EINVAL);
+	cr_assert_eq(mm_init(&(struct mm){0}, 2, 0), -XEN_EINVAL);
+	cr_assert_eq(mm_init(&(struct mm){0}, 2, MM_MAX_NAMES), -XEN_EINVAL);
 	end();
 }

@@ -74,9 +74,9 @@ static void begin(void)
 	guest_page(3)[0] = entry(5, P_TABLE);
 	guest_page(5)[0] = entry(7, P_TABLE);
 	for (unsigned i = 0; i < 3; i++) {
-		uint64_t g = (uint64_t[]){ 1, 8, 6 }[i];
+		uint64_t g = (uint64_t[]){1, 8, 6}[i];
 
-		t_pin_level[g] = (unsigned[]){ 4, 1, 2 }[i];
+		t_pin_level[g] = (unsigned[]){4, 1, 2}[i];
 		cr_assert_eq(pin_all(g, t_pin_level[g]), 0);
 		t_pins[g] = 1;
 	}
@@ -98,7 +98,7 @@ static void finish_all(void)
 
 static long write_entry(uint64_t table, unsigned i, uint64_t val)
 {
-	struct mmu_update u = { table << 12 | i << 3, val };
+	struct mmu_update u = {table << 12 | i << 3, val};
 
 	return hc4(do_mmu_update, (uint64_t)&u, 1, 0, DOMID_SELF);
 }

@@ -4,7 +4,7 @@
 
 static struct rnd R;
 
-static const uint64_t tables[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
+static const uint64_t tables[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
 
 static uint64_t some_name(void)
 {
@@ -24,7 +24,7 @@ static uint64_t some_name(void)
 
 static unsigned some_index(uint64_t name)
 {
-	static const unsigned fixed[] = { 0, 1, 2, 3, 7, 255, 256, 271, 272, 511 };
+	static const unsigned fixed[] = {0, 1, 2, 3, 7, 255, 256, 271, 272, 511};
 
 	return rnd_to(&R, 3) ? fixed[rnd_to(&R, ARRAY_SIZE(fixed))] : name & 511;
 }
