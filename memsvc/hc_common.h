@@ -18,6 +18,17 @@ static inline int hc_reap(struct mm *mm)
 	return likely(!mm->work[current_vcpu()->id].reap) ? 0 : mm_reap(mm);
 }
 
+/** hc_over() - the hypercall ends with @rc and will not be continued. */
+static inline void hc_over(struct mm *mm, long rc)
+{
+	/* A table under construction that was then not wanted, when another vCPU interfered. */
+	if (unlikely(mm->work[current_vcpu()->id].wip))
+		mm_wip_drop(mm);
+	else if (likely(!rc))
+		return;
+	mm_reap(mm); /* what was refused or dropped; the rest later if it is long */
+}
+
 /** hc_pg_owner() - the FOREIGNDOM argument: 0 for one's own domain; -XEN_ESRCH when there is no
  * such domain (or it is oneself by number, as in Xen), -XEN_EPERM for any other. */
 int hc_other_owner(domid_t id);

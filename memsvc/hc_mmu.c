@@ -100,8 +100,7 @@ long do_mmu_update(uint64_t reqs, uint64_t count, uint64_t pdone, uint64_t forei
 	ctx_end(&c);
 	if (rc == MM_PREEMPTED)
 		return hc_list_continue(&l, sizeof(buf[0]));
-	if (unlikely(rc))
-		mm_reap(c.mm); /* what the refused update had built; the rest later if it is long */
+	hc_over(c.mm, rc);
 	return hc_list_end(&l, rc);
 }
 

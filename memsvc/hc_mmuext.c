@@ -141,7 +141,6 @@ long do_mmuext_op(uint64_t ops, uint64_t count, uint64_t pdone, uint64_t foreign
 	}
 	if (rc == MM_PREEMPTED)
 		return hc_list_continue(&l, sizeof(op));
-	if (unlikely(rc))
-		mm_reap(mm); /* what the refused operation had built; the rest later if it is long */
+	hc_over(mm, rc);
 	return hc_list_end(&l, rc);
 }

@@ -34,6 +34,17 @@ int table_get_filled(struct mm_ctx *c, uint64_t gfn, unsigned level, struct page
 	return rc;
 }
 
+void mm_wip_drop(struct mm *mm)
+{
+	struct mm_work *w = ctx_work(mm);
+	struct mm_ctx c = ctx_begin(mm);
+	uint64_t wip = w->wip;
+
+	w->wip = 0;
+	wip_drop(&c, wip);
+	ctx_end(&c);
+}
+
 int mm_pin(struct mm *mm, gfn_t gfn, unsigned level)
 {
 	struct mm_ctx c = ctx_begin(mm);

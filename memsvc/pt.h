@@ -103,6 +103,9 @@ int table_fill(struct mm_ctx *c, struct page_info *pi);
  * the vCPU's next call of this. */
 int table_get_filled(struct mm_ctx *c, uint64_t gfn, unsigned level, struct page_info **pi);
 
+/** mm_wip_drop() - let go what a preempted table_get_filled() kept: its operation is over. */
+void mm_wip_drop(struct mm *mm);
+
 /** table_sweep() - empty a detached table and retire it. */
 void table_sweep(struct mm_ctx *c, struct page_info *pi);
 

@@ -154,6 +154,7 @@ int sync_fill_l1(struct mm_ctx *c, struct page_info *pi)
 	_Atomic uint64_t *gp = pi->hw.gpt, *hw = hw_entries(pi);
 	uint64_t lin = LIN_NONE, leaf_no = UINT64_MAX, loc = rmap_loc(mfn_of(pi), 0);
 	struct gfn_rec *leaf = NULL;
+	int rc = 0;
 
 	for (unsigned i = 0; i < 512; i += 8) {
 		if (!any8(&gp[i]))
@@ -161,15 +162,17 @@ int sync_fill_l1(struct mm_ctx *c, struct page_info *pi)
 		for (unsigned j = i; j < i + 8; j++) {
 			uint64_t g = atomic_load_explicit(&gp[j], memory_order_acquire), gfn;
 			struct gfn_rec *rec;
-			int rc, src;
+			int src;
 
 			if (!(g & PTE_P))
 				continue;
 			gfn = pte_frame(g);
 			if (unlikely(gfn / RECS_PER_LEAF != leaf_no)) {
 				rec = p2m_rec(c->mm, gfn);
-				if (!rec)
-					return -XEN_EINVAL;
+				if (!rec) {
+					rc = -XEN_EINVAL;
+					goto out;
+				}
 				leaf = rec - gfn % RECS_PER_LEAF;
 				leaf_no = gfn / RECS_PER_LEAF;
 			}
@@ -180,20 +183,22 @@ int sync_fill_l1(struct mm_ctx *c, struct page_info *pi)
 			/* Sync even what is refused: the fast way may have entered it. */
 			rc = leaf_check(c->mm, g, &rec);
 			src = sync_leaf(c, pi, j);
-			if (unlikely(rc || src))
-				return rc ? rc : src;
+			rc = rc ? rc : src;
+			if (unlikely(rc))
+				goto out;
 			lin = atomic_load_explicit(&pi->hw.lin_base, memory_order_acquire);
 			if (lin >= MM_MAX_NAMES)
 				lin = LIN_NONE;
 		}
 	}
+out:
 	/* Detached meanwhile: what was entered after the sweep is this one's to undo. PAIRS: pt_detach */
 	if (SYNC_CHANGED(live, true, pt_live(pi))) {
 		table_clear_l1(pi);
 		c->flush = true;
 		return -XEN_EAGAIN;
 	}
-	return 0;
+	return rc;
 }
 
 int sync_table_entry(struct mm_ctx *c, struct page_info *pi, unsigned i)
