@@ -215,7 +215,7 @@ static void now_quiet(struct rcu_head *head)
 bool evtchn_teardown(struct domain *d)
 {
 	if (!atomic_exchange(&d->evt.dying, true)) {
-		ec_for_each(d, 1, close_any);
+		ec_for_each(d, close_any);
 		call_rcu(&d->evt.rcu, now_quiet);
 	}
 	return atomic_load(&d->evt.quiet);
@@ -240,13 +240,13 @@ static int raise_hyp(struct domain *d, struct evtchn *e, evtchn_port_t port)
 
 int evtchn_reset(struct domain *d)
 {
-	int rc = ec_for_each(d, 1, close_for_reset);
+	int rc = ec_for_each(d, close_for_reset);
 
 	if (rc)
 		return rc;
 	ec_fifo_detach(d);
 	/* What was pending there in the old ABI is not known: let the guest look. */
-	ec_for_each(d, 1, raise_hyp);
+	ec_for_each(d, raise_hyp);
 	return 0;
 }
 

@@ -92,7 +92,15 @@ int evtchn_fifo_init_control(struct domain *d, struct evtchn_init_control *ic)
 		return -XEN_EINVAL;
 	/* PAIRS: ec_abi */
 	if (atomic_compare_exchange_strong(&d->evt.abi, &abi, EVTCHN_ABI_FIFO))
-		ec_for_each(d, 1, migrate);
+		ec_for_each(d, migrate);
+	return 0;
+}
+
+static int raise_early(struct domain *d, struct evtchn *e, evtchn_port_t port)
+{
+	/* PAIRS: ec_fifo_array */
+	if (atomic_exchange(&e->early, false))
+		ec_raise(d, e, port, ec_vcpu(atomic_load(&e->state)));
 	return 0;
 }
 
@@ -118,13 +126,7 @@ int evtchn_fifo_expand_array(struct domain *d, uint64_t array_gfn)
 	}
 	if (i == EF_PAGES)
 		return -XEN_ENOSPC;
-	for (evtchn_port_t p = i * EF_WORDS_PER_PAGE; p < (i + 1) * EF_WORDS_PER_PAGE; p++) {
-		struct evtchn *e = ec_lookup(d, p);
-
-		/* PAIRS: ec_fifo_array */
-		if (e && atomic_exchange(&e->early, false))
-			ec_raise(d, e, p, ec_vcpu(atomic_load(&e->state)));
-	}
+	ec_for_range(d, i * EF_WORDS_PER_PAGE, (i + 1) * EF_WORDS_PER_PAGE, raise_early);
 	return 0;
 }
 

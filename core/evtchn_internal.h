@@ -107,8 +107,11 @@ static inline struct evtchn *ec_lookup(struct domain *d, evtchn_port_t port)
 int ec_alloc(struct domain *d, struct evtchn **ep, evtchn_port_t *port);
 /** ec_free() - the reserved or closing port becomes free. */
 void ec_free(struct domain *d, struct evtchn *e, evtchn_port_t port);
-/** ec_for_each() - visit allocated records from @from on until @fn returns non-zero. */
-int ec_for_each(struct domain *d, evtchn_port_t from,
+/** ec_for_range() - visit allocated records of ports @from to @to - 1 until @fn returns non-zero;
+ * returns that. ec_for_each(): all of them. */
+int ec_for_range(struct domain *d, evtchn_port_t from, evtchn_port_t to,
+		 int (*fn)(struct domain *d, struct evtchn *e, evtchn_port_t port));
+int ec_for_each(struct domain *d,
 		int (*fn)(struct domain *d, struct evtchn *e, evtchn_port_t port));
 
 /* core/evtchn_deliver.c */

@@ -135,22 +135,31 @@ void ec_free(struct domain *d, struct evtchn *e, evtchn_port_t port)
 		;
 }
 
-int ec_for_each(struct domain *d, evtchn_port_t from,
-		int (*fn)(struct domain *d, struct evtchn *e, evtchn_port_t port))
+int ec_for_range(struct domain *d, evtchn_port_t from, evtchn_port_t to,
+		 int (*fn)(struct domain *d, struct evtchn *e, evtchn_port_t port))
 {
-	for (evtchn_port_t p = from; p < EVTCHN_FIFO_NR_CHANNELS;) {
+	const unsigned per_dir = EVTCHN_PORTS_PER_PAGE * EVTCHN_BUCKETS_PER_DIR;
+
+	for (evtchn_port_t p = from; p < to;) {
 		struct evtchn *e = ec_lookup(d, p);
 		int rc;
 
-		if (!e) {
+		if (!atomic_load_explicit(&d->evt.dir[p / per_dir], memory_order_acquire)) {
+			p = ROUND_UP(p + 1, per_dir);
+		} else if (!e) {
 			p = ROUND_UP(p + 1, EVTCHN_PORTS_PER_PAGE);
-			continue;
+		} else {
+			rc = fn(d, e, p++);
+			if (rc)
+				return rc;
 		}
-		rc = fn(d, e, p++);
-		if (rc)
-			return rc;
 	}
 	return 0;
+}
+
+int ec_for_each(struct domain *d, int (*fn)(struct domain *d, struct evtchn *e, evtchn_port_t port))
+{
+	return ec_for_range(d, 1, EVTCHN_FIFO_NR_CHANNELS, fn);
 }
 
 bool evtchn_port_valid(struct domain *d, evtchn_port_t port)

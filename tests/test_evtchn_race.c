@@ -273,8 +273,8 @@ static void storm_thread(void *arg)
 	if (id)
 		return;
 	nr_used = nr_linked = 0;
-	ec_for_each(dom[0], 1, check_port);
-	ec_for_each(dom[1], 1, check_port);
+	ec_for_each(dom[0], check_port);
+	ec_for_each(dom[1], check_port);
 	fprintf(stderr, "%u links made; %u ports in use, %u of them linked\n", binds, nr_used,
 		nr_linked);
 	cr_assert(nr_linked % 2 == 0);
@@ -283,10 +283,10 @@ static void storm_thread(void *arg)
 		host_service();
 	while (evtchn_reset(dom[0]) == -HC_CONTINUE);
 	nr_linked = 0;
-	ec_for_each(dom[1], 1, check_port);
+	ec_for_each(dom[1], check_port);
 	cr_assert_eq(nr_linked, 0);
 	nr_used = 0;
-	ec_for_each(dom[0], 1, check_port);
+	ec_for_each(dom[0], check_port);
 	cr_assert_eq(nr_used, 0);
 }
 
@@ -328,8 +328,8 @@ static void judge(void)
 	if (!duel_close)
 		cr_assert_eq(evtchn_close(dom[0], duel_port), 0);
 	nr_used = 0;
-	ec_for_each(dom[0], 1, check_port);
-	ec_for_each(dom[1], 1, check_port);
+	ec_for_each(dom[0], check_port);
+	ec_for_each(dom[1], check_port);
 	cr_assert_eq(nr_used, 0);
 }
 
@@ -416,10 +416,10 @@ static void teardown_thread(void *arg)
 	if (id)
 		return;
 	nr_used = 0;
-	ec_for_each(dom[1], 1, check_port);
+	ec_for_each(dom[1], check_port);
 	cr_assert_eq(nr_used, 0, "all its ports are closed");
 	nr_linked = 0;
-	ec_for_each(dom[0], 1, check_port);
+	ec_for_each(dom[0], check_port);
 	cr_assert_eq(nr_linked, 0, "nothing is linked with it");
 }
 

@@ -449,7 +449,7 @@ static void came_across(unsigned k)
 
 Test(steps, send_during_change_of_abi)
 {
-	stride = 499;
+	stride = 401;
 	all_steps(fresh_domain, to_fifo, send_c, came_across);
 }
 
