@@ -5,6 +5,9 @@
 
 #include <stddef.h>
 
+#if __STDC_HOSTED__
+#include <string.h>
+#else
 void *memcpy(void *dst, const void *src, size_t n);
 void *memmove(void *dst, const void *src, size_t n);
 void *memset(void *dst, int c, size_t n);
@@ -18,6 +21,7 @@ char *strchr(const char *s, int c);
 char *strrchr(const char *s, int c);
 char *strstr(const char *hay, const char *needle);
 char *strncpy(char *dst, const char *src, size_t n);
+#endif
 
 /** str_copy() - copy with truncation; always terminates when @size > 0. Returns strlen(src). */
 size_t str_copy(char *dst, const char *src, size_t size);
