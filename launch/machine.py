@@ -41,7 +41,8 @@ def command(options: Options, what_to_boot: list[str]) -> list[str]:
     """QEMU's command line without its serial ports."""
     if options.icount:
         accel = ["-accel", "tcg,thread=single", "-icount",
-                 f"shift={options.icount_shift},sleep=off"]
+                 f"shift={options.icount_shift},sleep=off",
+                 "-rtc", "base=2026-01-01T00:00:00,clock=vm"]  # the host's clock must not show
     else:
         accel = ["-accel", "tcg,thread=multi" if options.pcpus > 1 else "tcg"]
     return [QEMU, "-M", "q35", *accel, "-cpu", "max,-smap", "-smp", str(options.pcpus),
