@@ -21,8 +21,9 @@ bool (*trap_hook)(struct regs *r);
 STUB(0)
 STUB(1)
 STUB(2)
-STUB(3) STUB(4) STUB(5) STUB(6) STUB(7) STUB(8) STUB(10) STUB(11) STUB(12) STUB(13) STUB(14)
-	STUB(16) STUB(17) STUB(18) STUB(19) STUB(128)
+STUB(3)
+STUB(4) STUB(5) STUB(6) STUB(7) STUB(8) STUB(10) STUB(11) STUB(12) STUB(13) STUB(14) STUB(16)
+	STUB(17) STUB(18) STUB(19) STUB(128)
 
 /* Flags: DPL, and 4 = mask events on entry (all but #BP, #OF and int 0x80 need that here). */
 #define GATE(v, f)                                            \
