@@ -148,6 +148,11 @@ void fpu_save_if_owner(struct vcpu *v)
 	set_hw_ts(p, false);
 	save(p, v);
 	p->arch.fpu_owner = NULL;
+	/* Another vCPU may be current and will not be switched in anew: without TS it would find @v's
+	 * registers, and lose its own. */
+	set_hw_ts(p, true);
+	if (p->current)
+		set_hw_xcr0(p, p->current->arch.xcr0);
 }
 
 /* Bring @v's state into the registers. */
