@@ -179,9 +179,13 @@ int mm_pt_cmpxchg(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t old, uint6
 	unsigned i;
 	struct page_info *t = table_at(&c, hw_root, va, &i);
 
-	/* A preempted fill goes on: the instruction can't be left half done. */
-	while (t && (rc = pt_cmpxchg(&c, t, i, old, new, seen)) == MM_PREEMPTED)
-		tlb_serve();
+	if (t)
+		rc = pt_cmpxchg(&c, t, i, old, new, seen);
+	if (unlikely(c.reap)) {
+		ctx_end(&c);
+		mm_reap(mm); /* what is long is left to the vCPU's next hypercall */
+		return rc;
+	}
 	ctx_end(&c);
 	return rc;
 }

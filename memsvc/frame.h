@@ -47,6 +47,7 @@ struct page_info {
 		} free;
 		struct {
 			struct gfn_rec *rec; /* the name in front of it; valid until it is freed */
+			_Atomic uint8_t late; /* as hw.late */
 		} dom;
 		struct {
 			void *rcu[2]; /* PG_HYP on its way through page_free_rcu() */
@@ -59,6 +60,8 @@ struct page_info {
 				lin_base;	 /* L1: first name of the block it maps, or none */
 			_Atomic uint16_t filled; /* entries below are in step with the guest's */
 			uint8_t level;
+			/* Retired, then entered once more for a moment: see percpu/tlb.h. */
+			_Atomic uint8_t late;
 		} hw;
 		struct {
 			struct mm *mm;

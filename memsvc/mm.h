@@ -40,7 +40,7 @@ struct mm_shard {
 	_Atomic int64_t frames[MMK_KINDS];
 } CACHE_ALIGNED;
 
-struct rmap_chunk;
+struct rmap_node;
 
 /* What a preempted operation of one vCPU left to do; touched by that vCPU only. */
 struct mm_work {
@@ -57,10 +57,10 @@ struct mm {
 	/* Rarely written. */
 	_Atomic uint64_t special_next CACHE_ALIGNED;
 	_Atomic uint64_t grow_hint; /* where increase_reservation looks for a free name */
-	_Atomic(struct rmap_chunk *) ovf_free; /* free rmap chunks; see rmap.h */
+	_Atomic(struct rmap_node *) ovf_free; /* free rmap nodes; see rmap.h */
 	_Atomic uint64_t ovf_pages;	       /* mfn list of the pages they live in */
 	_Atomic int64_t ovf_nr_pages;
-	_Atomic int64_t ovf_rcu; /* chunks waiting for a grace period */
+	_Atomic int64_t ovf_rcu; /* nodes waiting for a grace period */
 	struct {
 		uint32_t phase;
 		uint64_t cursor;
@@ -121,7 +121,7 @@ int mm_map_special(struct mm *mm, gfn_t gfn, mfn_t mfn);
 
 /** mm_decrease() - take the frame from an ordinary name: all hardware entries for it are removed,
  * the frame is reused after flush and grace period. 0, -XEN_EINVAL (no frame, special),
- * -XEN_EBUSY (live page table or pinned name). */
+ * -XEN_EBUSY (live page table, pinned name, or mapped more than RMAP_WALK_MAX times). */
 int mm_decrease(struct mm *mm, gfn_t gfn);
 
 /* ---- page tables --------------------------------------------------------------------------- */
@@ -175,7 +175,9 @@ int mm_pt_read(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t *val);
 /**
  * mm_pt_cmpxchg() - emulated store to the page-table entry holding @va: if the aligned 8 bytes are
  * @old, make them @new (validated as by mmu_update) and bring the hardware entry in step.
- * Returns 0 with *@seen == @old on success; 0 with *@seen != @old when it had changed; -XEN_EFAULT when @va does not map a live page table; mmu_update's errno when @new is refused.
+ * Returns 0 with *@seen == @old on success; 0 with *@seen != @old when it had changed;
+ * MM_PREEMPTED (nothing stored; run the instruction again, what was prepared is kept); -XEN_EFAULT
+ * when @va does not map a live page table; mmu_update's errno when @new is refused.
  */
 int mm_pt_cmpxchg(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t old, uint64_t new,
 		  uint64_t *seen);

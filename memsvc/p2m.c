@@ -92,6 +92,7 @@ static bool populate_one(struct mm *mm, uint64_t gfn)
 	pi = page_of(m);
 	page_set_type(pi, PG_HYP, PG_DOM, mm->domid);
 	pi->dom.rec = rec;
+	atomic_store_explicit(&pi->dom.late, 0, memory_order_relaxed);
 	mm_count(mm, MMK_DATA, 1);
 	/* Release the zeroed frame. PAIRS: p2m_change */
 	if (atomic_compare_exchange_strong(&rec->word, &word, p2m_word(word, m, P2M_VALID)))
@@ -181,6 +182,7 @@ int mm_map_special(struct mm *mm, gfn_t gfn, mfn_t m)
 		return -XEN_EINVAL;
 	page_set_type(page_of(m), PG_HYP, PG_DOM, mm->domid);
 	page_of(m)->dom.rec = rec;
+	atomic_store_explicit(&page_of(m)->dom.late, 0, memory_order_relaxed);
 	mm_count(mm, MMK_SPECIAL, 1);
 	if (atomic_compare_exchange_strong(&rec->word, &word,
 					   p2m_word(word, m, P2M_VALID | P2M_PINNED | P2M_SPECIAL)))
@@ -202,7 +204,7 @@ int mm_decrease(struct mm *mm, gfn_t gfn)
 	do {
 		if (!(word & P2M_VALID))
 			return -XEN_EINVAL;
-		if (word & P2M_PINNED || atomic_load(&rec->pt))
+		if (word & P2M_PINNED || atomic_load(&rec->pt) || rmap_too_many(rec))
 			return -XEN_EBUSY;
 		m = p2m_mfn(word);
 		gone = p2m_word(word, MFN(0), 0);

@@ -31,7 +31,7 @@ struct gfn_rec {
 	_Atomic uint64_t word; /* flags 0-7, mfn 8-43, generation 44-63 */
 	_Atomic uint64_t pt;   /* level 0-2, pinned 3, refs 8-27, hardware table's mfn 28-63 */
 	_Atomic uint64_t slot[RMAP_INLINE];
-	_Atomic(struct rmap_chunk *) ovf;
+	_Atomic(struct rmap_node *) ovf;
 } CACHE_ALIGNED;
 _Static_assert(sizeof(struct gfn_rec) == CACHE_LINE, "one line per name");
 

@@ -20,6 +20,7 @@ static struct page_info *table_new(struct mm_ctx *c, struct gfn_rec *rec, mfn_t 
 	atomic_store_explicit(&pi->hw.lin_base, LIN_NONE, memory_order_relaxed);
 	atomic_store_explicit(&pi->hw.filled, 0, memory_order_relaxed);
 	pi->hw.level = (uint8_t)level;
+	atomic_store_explicit(&pi->hw.late, 0, memory_order_relaxed);
 	if (level == 4)
 		for (unsigned i = 0; i < HYP_SLOTS; i++)
 			atomic_store_explicit(&hw_entries(pi)[HYP_SLOT_FIRST + i], arch_hyp_l4[i],
@@ -110,17 +111,12 @@ void table_clear_l1(struct page_info *pi)
 	}
 }
 
-static void sweep_l1(struct page_info *pi)
+void table_forget_linear(struct page_info *pi)
 {
-	uint64_t base;
+	uint64_t base = atomic_load(&pi->hw.lin_base), self = mfn_of(pi).v;
 
-	table_clear_l1(pi);
-	base = atomic_load(&pi->hw.lin_base);
-	if (base < MM_MAX_NAMES) {
-		uint64_t self = mfn_of(pi).v;
-
+	if (base < MM_MAX_NAMES)
 		atomic_compare_exchange_strong(p2m_linear(pi->hw.mm, base), &self, 0);
-	}
 }
 
 static void sweep_upper(struct mm_ctx *c, struct page_info *pi)
@@ -144,10 +140,13 @@ void table_sweep(struct mm_ctx *c, struct page_info *pi)
 {
 	/* After the detach: entries written later are undone by their writers. PAIRS: pt_detach */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (pi->hw.level == 1)
-		sweep_l1(pi);
-	else
+	if (pi->hw.level == 1) {
+		table_clear_l1(pi);
+		/* Claimed at this moment: the claimer finds the table detached. */
+		table_forget_linear(pi);
+	} else {
 		sweep_upper(c, pi);
+	}
 	tlb_retire(c->mm, pi);
 }
 
@@ -174,7 +173,13 @@ static int fill_upper(struct mm_ctx *c, struct page_info *pi)
 		child = page_of(MFN(pte_frame(hw)));
 		rc = table_fill(c, child);
 		if (rc == -XEN_EAGAIN) {
-			i--; /* the entry was changed meanwhile and the child let go */
+			/* The entry was changed meanwhile and the child let go. Others can do so for
+			 * ever. */
+			if (preempt_pending()) {
+				atomic_store_explicit(&pi->hw.filled, i, memory_order_relaxed);
+				return MM_PREEMPTED;
+			}
+			i--;
 			continue;
 		}
 		if (rc < 0)

@@ -125,6 +125,9 @@ int sync_fill_l1(struct mm_ctx *c, struct page_info *pi);
 /** table_clear_l1() - exchange every entry out. */
 void table_clear_l1(struct page_info *pi);
 
+/** table_forget_linear() - a detached L1 is no longer its block's linear table. */
+void table_forget_linear(struct page_info *pi);
+
 /** sync_table_entry() - the same for levels 2 to 4; a new child is empty, mm_fault() or
  * table_fill() fills it. */
 int sync_table_entry(struct mm_ctx *c, struct page_info *pi, unsigned i);

@@ -6,68 +6,74 @@
 #include "core/xen_errno.h"
 #include "memsvc/pt.h"
 
-/* Honest use needs at most 1.6 chunk pages per full hardware L1. */
+/* Honest use needs at most 3 node pages per full hardware L1. */
 static bool may_grow(struct mm *mm)
 {
 	return atomic_load_explicit(&mm->ovf_nr_pages, memory_order_relaxed) <
-	       3 * mm_sum(mm, MMK_HWTABLE) + 16;
+	       4 * mm_sum(mm, MMK_HWTABLE) + 16;
 }
 
-static void free_push(struct mm *mm, struct rmap_chunk *first, struct rmap_chunk *last)
+/* The free list goes through child[0]. */
+static void free_push(struct mm *mm, struct rmap_node *first, struct rmap_node *last)
 {
-	struct rmap_chunk *head = atomic_load_explicit(&mm->ovf_free, memory_order_relaxed);
+	struct rmap_node *head = atomic_load_explicit(&mm->ovf_free, memory_order_relaxed);
 
 	do {
-		atomic_store_explicit(&last->next, head, memory_order_relaxed);
+		atomic_store_explicit(&last->child[0], head, memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak_explicit(
 		&mm->ovf_free, &head, first, memory_order_release, memory_order_relaxed));
 }
 
-/* A chunk popped here comes back only through RCU, so the compare has no ABA. */
-static struct rmap_chunk *free_pop(struct mm *mm)
+/* A node popped here comes back only through RCU, so the compare has no ABA. */
+static struct rmap_node *free_pop(struct mm *mm)
 {
-	struct rmap_chunk *head = atomic_load_explicit(&mm->ovf_free, memory_order_acquire);
+	struct rmap_node *head = atomic_load_explicit(&mm->ovf_free, memory_order_acquire);
 
 	while (head && !atomic_compare_exchange_weak_explicit(
 			       &mm->ovf_free, &head,
-			       atomic_load_explicit(&head->next, memory_order_relaxed),
+			       atomic_load_explicit(&head->child[0], memory_order_relaxed),
 			       memory_order_acquire, memory_order_acquire))
 		;
 	return head;
 }
 
-static struct rmap_chunk *chunk_alloc(struct mm *mm)
+static struct rmap_node *node_alloc(struct mm *mm)
 {
-	struct rmap_chunk *c = free_pop(mm);
+	struct rmap_node *n = free_pop(mm);
 	struct page_info *pi;
 	uint64_t head;
 
-	if (c)
-		return c;
+	if (n)
+		return n;
 	if (!may_grow(mm))
 		return NULL;
-	c = p2m_meta_page(mm, 0);
-	if (!c)
+	n = p2m_meta_page(mm, 0);
+	if (!n)
 		return NULL;
-	pi = page_of(arch_virt_to_mfn(c));
+	pi = page_of(arch_virt_to_mfn(n));
 	head = atomic_load_explicit(&mm->ovf_pages, memory_order_relaxed);
 	do {
 		atomic_store_explicit(&pi->next, head, memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak_explicit(
 		&mm->ovf_pages, &head, mfn_of(pi).v, memory_order_release, memory_order_relaxed));
 	atomic_fetch_add_explicit(&mm->ovf_nr_pages, 1, memory_order_relaxed);
-	for (unsigned i = 1; i + 1 < PAGE_SIZE / sizeof(*c); i++)
-		atomic_store_explicit(&c[i].next, &c[i + 1], memory_order_relaxed);
-	free_push(mm, &c[1], &c[PAGE_SIZE / sizeof(*c) - 1]);
-	return c;
+	for (unsigned i = 1; i + 1 < PAGE_SIZE / sizeof(*n); i++)
+		atomic_store_explicit(&n[i].child[0], &n[i + 1], memory_order_relaxed);
+	free_push(mm, &n[1], &n[PAGE_SIZE / sizeof(*n) - 1]);
+	return n;
 }
 
-static void chunk_freed(struct rcu_head *h)
+static struct mm *node_mm(struct rmap_node *n)
 {
-	struct rmap_chunk *c = container_of(h, struct rmap_chunk, rcu);
-	struct mm *mm = page_of(arch_virt_to_mfn(c))->meta.mm;
+	return page_of(arch_virt_to_mfn(n))->meta.mm;
+}
 
-	free_push(mm, c, c);
+static void node_freed(struct rcu_head *h)
+{
+	struct rmap_node *n = container_of(h, struct rmap_node, rcu);
+	struct mm *mm = node_mm(n);
+
+	free_push(mm, n, n);
 	/* The last touch of the mm: its teardown waits for this. PAIRS: ovf_rcu */
 	atomic_fetch_sub_explicit(&mm->ovf_rcu, 1, memory_order_release);
 }
@@ -78,68 +84,149 @@ static bool slot_cas(_Atomic uint64_t *s, uint64_t from, uint64_t to)
 	       atomic_compare_exchange_strong(s, &from, to);
 }
 
-int rmap_add_slow(struct mm *mm, struct gfn_rec *rec, uint64_t loc)
+static struct rmap_node *node_parent(const struct rmap_node *n)
 {
-	struct rmap_chunk *head = atomic_load(&rec->ovf), *c;
-
-	for (c = head; c; c = atomic_load_explicit(&c->next, memory_order_acquire))
-		for (unsigned i = 0; i < RMAP_CHUNK_SLOTS; i++)
-			if (slot_cas(&c->slot[i], 0, loc))
-				return 0;
-	c = chunk_alloc(mm);
-	if (!c)
-		return -XEN_ENOMEM;
-	for (unsigned i = 0; i < RMAP_CHUNK_SLOTS; i++)
-		atomic_store_explicit(&c->slot[i], i ? 0 : loc, memory_order_relaxed);
-	head = atomic_load(&rec->ovf);
-	do {
-		atomic_store_explicit(&c->next, head, memory_order_relaxed);
-	} while (!atomic_compare_exchange_weak(&rec->ovf, &head, c));
-	return 0;
+	return (struct rmap_node *)(n->parent & ~3ULL);
 }
 
-/* Remove empty chunks from the head of the list. */
-static void trim(struct gfn_rec *rec)
+/* A dead node leaves its parent; the parent to be dropped then, by the one who did it. */
+static struct rmap_node *node_unlink(struct gfn_rec *rec, struct rmap_node *n)
 {
-	for (;;) {
-		struct rmap_chunk *c = atomic_load(&rec->ovf), *want = c;
-		struct mm *mm;
-		unsigned n = 0;
+	struct rmap_node *p = node_parent(n), *want = n;
 
-		if (!c)
+	if (!atomic_compare_exchange_strong(p ? &p->child[n->parent & 3] : &rec->ovf, &want, NULL))
+		return NULL;
+	atomic_fetch_add_explicit(&node_mm(n)->ovf_rcu, 1, memory_order_relaxed);
+	call_rcu(&n->rcu, node_freed);
+	return p;
+}
+
+static bool node_hold(struct rmap_node *n)
+{
+	uint64_t used = atomic_load(&n->used);
+
+	do {
+		if (used == RMAP_DEAD)
+			return false;
+	} while (!atomic_compare_exchange_weak(&n->used, &used, used + 1));
+	return true;
+}
+
+static void node_drop(struct gfn_rec *rec, struct rmap_node *n)
+{
+	while (n) {
+		uint64_t used = atomic_load(&n->used);
+
+		while (!atomic_compare_exchange_weak(&n->used, &used,
+						     used == 1 ? RMAP_DEAD : used - 1))
+			;
+		if (used != 1)
 			return;
-		while (n < RMAP_CHUNK_SLOTS && slot_cas(&c->slot[n], 0, RMAP_FROZEN))
-			n++;
-		if (n < RMAP_CHUNK_SLOTS ||
-		    !atomic_compare_exchange_strong(
-			    &rec->ovf, &want,
-			    atomic_load_explicit(&c->next, memory_order_relaxed))) {
-			while (n--)
-				atomic_store(&c->slot[n], 0);
-			return;
+		n = node_unlink(rec, n);
+	}
+}
+
+/* Different locations differ in the first 64 bits of their path. */
+static uint64_t path_of(uint64_t loc)
+{
+	return loc * 0x9e3779b97f4a7c15ULL;
+}
+
+static struct rmap_node *node_new(struct mm *mm, uint64_t parent, uint64_t loc)
+{
+	struct rmap_node *n = node_alloc(mm);
+
+	if (!n)
+		return NULL;
+	atomic_store_explicit(&n->used, 1, memory_order_relaxed);
+	n->parent = parent;
+	for (unsigned i = 0; i < ARRAY_SIZE(n->child); i++)
+		atomic_store_explicit(&n->child[i], NULL, memory_order_relaxed);
+	for (unsigned i = 0; i < RMAP_NODE_SLOTS; i++)
+		atomic_store_explicit(&n->slot[i], i ? 0 : loc, memory_order_relaxed);
+	return n;
+}
+
+static bool node_full(struct rmap_node *n)
+{
+	for (unsigned i = 0; i < RMAP_NODE_SLOTS; i++)
+		if (!atomic_load_explicit(&n->slot[i], memory_order_relaxed))
+			return false;
+	return true;
+}
+
+static bool node_take(struct rmap_node *n, uint64_t loc)
+{
+	for (unsigned i = 0; i < RMAP_NODE_SLOTS; i++)
+		if (slot_cas(&n->slot[i], 0, loc))
+			return true;
+	return false;
+}
+
+int rmap_add_slow(struct mm *mm, struct gfn_rec *rec, uint64_t loc)
+{
+	_Atomic(struct rmap_node *) *link = &rec->ovf;
+	struct rmap_node *n, *made, *held = NULL; /* the node that @link is in, when we hold it */
+	uint64_t path = path_of(loc), parent = 0;
+
+	for (;;) {
+		n = atomic_load(link);
+		if (!n) {
+			if (parent && !held) { /* it was there a moment ago: from the root again */
+				link = &rec->ovf;
+				path = path_of(loc);
+				parent = 0;
+				continue;
+			}
+			made = node_new(mm, parent, loc);
+			if (!made) {
+				node_drop(rec, held);
+				return -XEN_ENOMEM;
+			}
+			if (atomic_compare_exchange_strong(link, &n, made))
+				return 0; /* the place we held in the parent is its child's now */
+			/* Nobody saw it; through RCU because of free_pop(). */
+			atomic_fetch_add_explicit(&mm->ovf_rcu, 1, memory_order_relaxed);
+			call_rcu(&made->rcu, node_freed);
+			continue;
 		}
-		mm = page_of(arch_virt_to_mfn(c))->meta.mm;
-		atomic_fetch_add_explicit(&mm->ovf_rcu, 1, memory_order_relaxed);
-		call_rcu(&c->rcu, chunk_freed);
+		if (!node_full(n) || !atomic_load(&n->child[path >> 62])) {
+			if (!node_hold(n)) {
+				node_drop(rec, node_unlink(rec, n));
+				continue;
+			}
+			node_drop(rec, held);
+			if (node_take(n, loc))
+				return 0;
+			held = n;
+		} else {
+			node_drop(rec, held);
+			held = NULL;
+		}
+		parent = (uint64_t)n | path >> 62;
+		link = &n->child[path >> 62];
+		path <<= 2;
 	}
 }
 
 /*
- * Two removers of equal copies can pass each other while copies move, so look again; each
+ * Two removers of equal copies can pass each other while copies come and go, so look again; each
  * failed pass means that someone else took a copy. A copy always exists: bounded only to turn a
  * broken invariant into a message instead of a hang.
  */
 void rmap_del_slow(struct gfn_rec *rec, uint64_t loc)
 {
 	for (unsigned pass = 0; pass < 100000; pass++) {
-		struct rmap_chunk *c = atomic_load(&rec->ovf);
+		struct rmap_node *n = atomic_load(&rec->ovf);
 
-		for (; c; c = atomic_load_explicit(&c->next, memory_order_acquire))
-			for (unsigned i = 0; i < RMAP_CHUNK_SLOTS; i++)
-				if (slot_cas(&c->slot[i], loc, 0)) {
-					trim(rec);
+		for (uint64_t path = path_of(loc); n; path <<= 2) {
+			for (unsigned i = 0; i < RMAP_NODE_SLOTS; i++)
+				if (slot_cas(&n->slot[i], loc, 0)) {
+					node_drop(rec, n);
 					return;
 				}
+			n = atomic_load(&n->child[path >> 62]);
+		}
 		for (unsigned i = 0; i < RMAP_INLINE; i++)
 			if (slot_cas(&rec->slot[i], loc, 0))
 				return;
@@ -186,12 +273,28 @@ static bool visit_writable(uint64_t loc, mfn_t m)
 	return maps(e, m) && e & PTE_RW && pt_live(page_of(MFN(loc >> 9)));
 }
 
-/* Call @fn for every recorded location, until it returns true. */
+/* Call @fn for every location in the tree under @n, until it returns true. The depth is that of
+ * the paths, 32 and a node for every 8 pCPUs that enter the same location at once. */
+static bool walk_tree(struct rmap_node *n, mfn_t m, visit_fn fn)
+{
+	if (!n)
+		return false;
+	for (unsigned i = 0; i < RMAP_NODE_SLOTS; i++) {
+		uint64_t loc = atomic_load(&n->slot[i]);
+
+		if (loc && fn(loc, m))
+			return true;
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(n->child); i++)
+		if (walk_tree(atomic_load(&n->child[i]), m, fn))
+			return true;
+	return false;
+}
+
 static bool walk(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m, visit_fn fn)
 {
 	_Atomic uint64_t *lin = p2m_linear(mm, gfn);
 	uint64_t hw = lin ? atomic_load(lin) : 0;
-	struct rmap_chunk *c;
 
 	if (hw && fn(rmap_loc(MFN(hw), gfn & (BLOCK_NAMES - 1)), m))
 		return true;
@@ -201,15 +304,25 @@ static bool walk(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m, visi
 		if (loc && fn(loc, m))
 			return true;
 	}
-	for (c = atomic_load(&rec->ovf); c;
-	     c = atomic_load_explicit(&c->next, memory_order_acquire))
-		for (unsigned i = 0; i < RMAP_CHUNK_SLOTS; i++) {
-			uint64_t loc = atomic_load(&c->slot[i]);
+	return walk_tree(atomic_load(&rec->ovf), m, fn);
+}
 
-			if (loc && loc != RMAP_FROZEN && fn(loc, m))
-				return true;
-		}
-	return false;
+/* Nodes under @n, as far as @max. */
+static unsigned count_nodes(struct rmap_node *n, unsigned max)
+{
+	unsigned sum = n != NULL;
+
+	for (unsigned i = 0; n && i < ARRAY_SIZE(n->child) && sum < max; i++)
+		sum += count_nodes(atomic_load(&n->child[i]), max - sum);
+	return sum;
+}
+
+bool rmap_too_many(struct gfn_rec *rec)
+{
+	const unsigned max = RMAP_WALK_MAX / RMAP_NODE_SLOTS;
+	struct rmap_node *n = atomic_load(&rec->ovf);
+
+	return unlikely(n) && count_nodes(n, max) >= max;
 }
 
 void rmap_clear_all(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m)
@@ -219,5 +332,5 @@ void rmap_clear_all(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m)
 
 bool rmap_any_writable(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m)
 {
-	return walk(mm, rec, gfn, m, visit_writable);
+	return rmap_too_many(rec) || walk(mm, rec, gfn, m, visit_writable);
 }

@@ -6,15 +6,22 @@
  *   - linear: the hardware L1 is registered (CAS) for a block of 512 names and entry i maps name
  *     i of the block. Kernel direct maps are of this kind and cost nothing here.
  *   - slot: its location (table's mfn << 9 | index) is in an inline slot of the name's record, or
- *     in a chunk of 5 slots on the record's overflow list.
+ *     in a node of the name's overflow tree.
  * Invariant: at rest the slots of a name hold each location once per HW_SLOT entry for it. While a
  * mapper is under way there may be one more copy. Who exchanges an entry out of a table, and only
  * he, takes one copy out.
- * Linearization: the CAS of the slot. Every operation writes only the record of its own name.
- * Chunks: pushed at the head (CAS). A chunk leaves when it is the head, empty and frozen (all its
- * slots CASed from 0 to FROZEN), and is reused after a grace period, so a head that a CAS
- * compares against cannot have been away and back (no ABA). Walkers are RCU readers. Chunk pages
- * are charged to the domain and bounded by its number of hardware tables; they go back at its end.
+ * Linearization: the CAS of the slot. Every operation writes only the record and nodes of its own
+ * name.
+ *
+ * Overflow tree: Linux maps its zero page and its libraries any number of times, so adding and
+ * removing must not depend on how often. Each node has 8 slots and 4 children; a location is in
+ * some node on the path that its hash gives, two bits per level.
+ * Node life: used counts slots and children in use, and adders who hold a place; who takes it from
+ * 1 to 0 writes RMAP_DEAD instead, for ever. A node that is linked and not dead keeps its
+ * ancestors alive. A dead one is unlinked by whoever meets it (CAS of its link); the one who did
+ * drops the parent's count and reuses the node after a grace period, so a link that a CAS compares
+ * against cannot have been away and back (no ABA). Walkers are RCU readers. Node pages are charged
+ * to the domain and bounded by its number of hardware tables; they go back at its end.
  */
 #ifndef MEMSVC_RMAP_H
 #define MEMSVC_RMAP_H
@@ -22,15 +29,19 @@
 #include "memsvc/p2m.h"
 #include "percpu/rcu.h"
 
-#define RMAP_CHUNK_SLOTS 5
-#define RMAP_FROZEN UINT64_MAX
+#define RMAP_NODE_SLOTS 8
+#define RMAP_DEAD UINT64_MAX
+/* Locations that one walk visits at most. */
+#define RMAP_WALK_MAX 4096
 
-struct rmap_chunk {
-	_Atomic(struct rmap_chunk *) next;
-	_Atomic uint64_t slot[RMAP_CHUNK_SLOTS];
+struct rmap_node {
+	_Atomic uint64_t used;
+	uint64_t parent; /* node | its child number there; 0: the root, linked by the record */
+	_Atomic(struct rmap_node *) child[4];
+	_Atomic uint64_t slot[RMAP_NODE_SLOTS];
 	struct rcu_head rcu;
 };
-_Static_assert(sizeof(struct rmap_chunk) == CACHE_LINE, "one line per chunk");
+_Static_assert(sizeof(struct rmap_node) == 2 * CACHE_LINE, "two lines per node");
 
 /* Location of entry @i of the hardware table in frame @m. */
 static inline uint64_t rmap_loc(mfn_t m, unsigned i)
@@ -78,7 +89,11 @@ static inline void rmap_retract(uint64_t old, uint64_t loc)
  * was changed; the caller flushes. */
 void rmap_clear_all(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m);
 
-/** rmap_any_writable() - whether a writable leaf entry for frame @m as name @gfn is found. */
+/** rmap_too_many() - whether the name has more slots than a walk may visit. */
+bool rmap_too_many(struct gfn_rec *rec);
+
+/** rmap_any_writable() - whether a writable leaf entry for frame @m as name @gfn is found, or there
+ * are too many to look at. */
 bool rmap_any_writable(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m);
 
 #endif

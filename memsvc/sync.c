@@ -27,6 +27,7 @@ static inline bool is_linear(struct mm *mm, struct page_info *pi, unsigned i, ui
 	/* Claim the table for this block first, then the block for the table. */
 	if (!atomic_compare_exchange_strong(&pi->hw.lin_base, &base, LIN_CLAIMED))
 		return false;
+	SYNC_POINT();
 	if (!atomic_compare_exchange_strong(lin, &none, mfn_of(pi).v)) {
 		atomic_store(&pi->hw.lin_base, LIN_NONE);
 		return false;
@@ -34,6 +35,22 @@ static inline bool is_linear(struct mm *mm, struct page_info *pi, unsigned i, ui
 	/* The word is set before any entry relies on it. PAIRS: p2m_change */
 	atomic_store(&pi->hw.lin_base, gfn - i);
 	return true;
+}
+
+/* What this operation entered in a table that was detached meanwhile: the sweep may have passed. */
+static void undo_late(struct mm_ctx *c, struct page_info *pi)
+{
+	table_forget_linear(pi);
+	atomic_store_explicit(&pi->hw.late, 1, memory_order_release); /* PAIRS: tlb_late */
+	c->flush = true;
+}
+
+/* The frame behind @word was given up while an entry for it was made. */
+static inline void frame_late(struct mm_ctx *c, uint64_t word)
+{
+	/* PAIRS: tlb_late */
+	atomic_store_explicit(&page_of(p2m_mfn(word))->dom.late, 1, memory_order_release);
+	c->flush = true;
 }
 
 /* The hardware leaf for guest leaf @g (P and A set) behind which @word and @pt are now. */
@@ -93,7 +110,7 @@ int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn
 		if (new) {
 			if (SYNC_CHANGED(word, word, atomic_load(&rec->word))) {
 				/* The frame may have been given up before the entry was there. */
-				c->flush = true;
+				frame_late(c, word);
 				continue;
 			}
 			if (new &PTE_RW && SYNC_CHANGED(pt, 0, atomic_load(&rec->pt)))
@@ -104,9 +121,8 @@ int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn
 			continue;
 		/* PAIRS: pt_detach */
 		if (SYNC_CHANGED(live, true, pt_live(pi))) {
-			old = atomic_exchange(hwp, 0);
-			rmap_retract(old, loc);
-			c->flush |= old != 0;
+			rmap_retract(atomic_exchange(hwp, 0), loc);
+			undo_late(c, pi);
 			return -XEN_EAGAIN;
 		}
 		return rc;
@@ -142,7 +158,7 @@ static inline bool fill_leaf(struct mm_ctx *c, _Atomic uint64_t *hwp, const _Ato
 	SYNC_POINT();
 	/* PAIRS: p2m_change, PAIRS: pt_sync */
 	if (SYNC_CHANGED(word, word, atomic_load(&rec->word))) {
-		c->flush = true;
+		frame_late(c, word);
 		return false; /* the slow way puts it right */
 	}
 	return !((new &PTE_RW &&SYNC_CHANGED(pt, 0, atomic_load(&rec->pt))) ||
@@ -195,7 +211,7 @@ out:
 	/* Detached meanwhile: what was entered after the sweep is this one's to undo. PAIRS: pt_detach */
 	if (SYNC_CHANGED(live, true, pt_live(pi))) {
 		table_clear_l1(pi);
-		c->flush = true;
+		undo_late(c, pi);
 		return -XEN_EAGAIN;
 	}
 	return rc;

@@ -36,6 +36,17 @@ static void account(struct mm *mm, enum mm_kind kind, int64_t n)
 		mm_count(mm, kind, -n);
 }
 
+/* Whether @pi must wait once more; read after the grace period of whoever marks it. */
+static bool was_late(struct page_info *pi, bool table)
+{
+	_Atomic uint8_t *late = table ? &pi->hw.late : &pi->dom.late;
+
+	if (likely(!atomic_load_explicit(late, memory_order_acquire))) /* PAIRS: tlb_late */
+		return false;
+	atomic_store_explicit(late, 0, memory_order_relaxed);
+	return true;
+}
+
 /* After the grace period, on the pCPU that retired them. */
 static void batch_free(struct rcu_head *h)
 {
@@ -53,15 +64,19 @@ static void batch_free(struct rcu_head *h)
 		struct mm *of = table ? pi->hw.mm : page_of(arch_virt_to_mfn(pi->dom.rec))->meta.mm;
 		uint64_t next = atomic_load_explicit(&pi->next, memory_order_relaxed);
 
+		m = next;
+		if (unlikely(was_late(pi, table))) {
+			tlb_retire(of, pi);
+			continue;
+		}
 		if (of != mm || k != kind) {
 			account(mm, kind, n);
 			mm = of;
 			kind = k;
 			n = 0;
 		}
-		page_free(MFN(m));
+		page_free(mfn_of(pi));
 		n++;
-		m = next;
 	}
 	/* The last touch of the mm: its teardown waits for the counts. */
 	account(mm, kind, n);

@@ -19,6 +19,12 @@
  * flushed since, (3) an RCU grace period. Frames are collected per pCPU; a closed batch remembers
  * the pCPUs and their flush epochs, and is released when all have moved on by themselves, or by
  * one shootdown when too many wait.
+ *
+ * Late: an operation that began before a frame or table was taken out may still publish an rmap
+ * location or a leaf for it and retract it on its second look. The grace period waits for that
+ * operation, but not for a reader that came later and found what was published meanwhile. So the
+ * operation marks the frame late, and a late frame goes through a second grace period.
+ * PAIRS: tlb_late
  */
 #ifndef PERCPU_TLB_H
 #define PERCPU_TLB_H

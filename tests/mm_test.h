@@ -221,23 +221,38 @@ static inline void model_build(struct model *m)
 	}
 }
 
+static inline unsigned tree_slots(struct rmap_node *n, uint64_t parent, uint64_t *out, unsigned k,
+				  unsigned max)
+{
+	unsigned used = 0;
+
+	if (!n)
+		return k;
+	cr_assert_eq(n->parent, parent, "a node of another parent");
+	for (unsigned i = 0; i < RMAP_NODE_SLOTS; i++)
+		if (n->slot[i]) {
+			cr_assert_lt(k, max);
+			out[k++] = n->slot[i];
+			used++;
+		}
+	for (unsigned i = 0; i < 4; i++) {
+		used += n->child[i] != NULL;
+		k = tree_slots(n->child[i], (uint64_t)n | i, out, k, max);
+	}
+	cr_assert_eq(n->used, used, "a node with %u in use says %llu", used,
+		     (unsigned long long)n->used);
+	cr_assert_neq(used, 0, "an empty node at rest");
+	return k;
+}
+
 static inline unsigned slots_of(struct gfn_rec *rec, uint64_t *out, unsigned max)
 {
-	struct rmap_chunk *c;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < RMAP_INLINE; i++)
 		if (rec->slot[i])
 			out[n++] = rec->slot[i];
-	for (c = rec->ovf; c; c = c->next)
-		for (unsigned i = 0; i < RMAP_CHUNK_SLOTS; i++) {
-			cr_assert_neq(c->slot[i], RMAP_FROZEN, "frozen chunk at rest");
-			if (c->slot[i]) {
-				cr_assert_lt(n, max);
-				out[n++] = c->slot[i];
-			}
-		}
-	return n;
+	return tree_slots(rec->ovf, 0, out, n, max);
 }
 
 /* Slots of each name == the entries that say they have one. */

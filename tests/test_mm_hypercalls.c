@@ -356,3 +356,44 @@ Test(mm_hypercalls, names)
 	cr_assert_eq(mm_init(&(struct mm){0}, 2, MM_MAX_NAMES), -XEN_EINVAL);
 	end();
 }
+
+static unsigned depth_of(struct rmap_node *n)
+{
+	unsigned d = 0;
+
+	for (unsigned i = 0; n && i < 4; i++)
+		d = MAX(d, depth_of(n->child[i]));
+	return n ? d + 1 : 0;
+}
+
+/* One page mapped as often as Linux maps its zero page: cost grows with the tree's depth only. */
+Test(mm_hypercalls, thousands_of_mappings)
+{
+	const unsigned first = 20, n = 12;
+
+	begin();
+	for (unsigned t = 0; t < n; t++) {
+		cr_assert_eq(update(AT(7, first + t), entry(first + t, P_RO_A)), 0);
+		cr_assert_eq(pin_all(first + t, 1), 0);
+		t_pins[first + t] = 1;
+		t_pin_level[first + t] = 1;
+		for (unsigned i = 0; i < 512; i++)
+			cr_assert_eq(update(AT(first + t, i), entry(100, P_RO_A)), 0);
+	}
+	check_all();
+	cr_assert_leq(depth_of(rec_of(100)->ovf), 10);
+	cr_assert_eq(update(AT(7, 100), 0), 0);
+	cr_assert_eq(mm_decrease(mm, GFN(100)), -XEN_EBUSY);
+	cr_assert_eq(pin_all(100, 1), -XEN_EINVAL);
+	/* Oldest first, as when a process ends. */
+	for (unsigned t = 0; t < n; t++) {
+		for (unsigned i = 0; i < 512; i++)
+			cr_assert_eq(update(AT(first + t, i), 0), 0);
+		if (t == n / 2)
+			check_all();
+	}
+	cr_assert_null(rec_of(100)->ovf, "nodes left behind");
+	cr_assert_eq(mm_decrease(mm, GFN(100)), 0);
+	t_touched[100] = true;
+	end();
+}

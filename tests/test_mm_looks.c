@@ -212,6 +212,20 @@ static void scenario_live(unsigned point)
 	finish_all();
 }
 
+/* Table 8 goes while it is about to become the linear table of its block. */
+static void scenario_linear(void)
+{
+	struct page_info *t;
+
+	begin();
+	t = page_of(PT_HW(rec_of(8)->pt));
+	write_while(unpin_8, 0, 8, 33, entry(33, P_RW_AD));
+	cr_assert_eq(*p2m_linear(mm, 33), 0, "a dead table stays registered");
+	cr_assert_eq(hw_entries(t)[33], 0);
+	cr_assert(t->hw.late, "not marked for a second grace period");
+	finish_all();
+}
+
 static void all_scenarios(unsigned point)
 {
 	scenario_word(point);
@@ -223,6 +237,11 @@ static void all_scenarios(unsigned point)
 Test(mm_looks, all_looks)
 {
 	all_scenarios(0);
+}
+
+Test(mm_looks, late_linear_table)
+{
+	scenario_linear();
 }
 
 Test(mm_looks, storm_with_delays)

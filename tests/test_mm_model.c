@@ -360,7 +360,9 @@ static void op_ptstore(void)
 	sim_init(&S);
 	want = sim_write(&S, pte_frame(leaf), i, val);
 	was = guest_page(pte_frame(leaf))[i];
-	rc = mm_pt_cmpxchg(mm, PT_HW(rec_of(g)->pt), va, was, val, &seen);
+	while ((rc = mm_pt_cmpxchg(mm, PT_HW(rec_of(g)->pt), va, was, val, &seen)) == MM_PREEMPTED)
+		between();
+	mm_wip_drop(mm);
 	cr_assert_eq(rc, want);
 	reap_all();
 	cr_assert_eq(guest_page(pte_frame(leaf))[i], rc ? was : val);
