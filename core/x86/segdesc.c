@@ -93,11 +93,16 @@ int segdesc_set_gdt(struct vcpu *v, const gfn_t *frames, unsigned entries)
 	/* The window must stop showing the old pages before they can be reused. */
 	if (v == current_vcpu())
 		gdt_map_guest(this_pcpu(), pages, n);
-	drop(v->arch.gdt_pages, GDT_GUEST_PAGES);
-	memcpy(v->arch.gdt_pages, pages, sizeof(pages));
-	for (unsigned i = 0; i < GDT_GUEST_PAGES; i++)
-		v->arch.gdt_frames[i] = i < n ? frames[i] : INVALID_GFN;
-	v->arch.gdt_ents = entries;
+	for (unsigned i = 0; i < GDT_GUEST_PAGES; i++) {
+		gfn_t frame = i < n ? frames[i] : INVALID_GFN;
+
+		/* Release: the copy is filled. PAIRS: gdt_pages */
+		pages[i].v =
+			__atomic_exchange_n(&v->arch.gdt_pages[i].v, pages[i].v, __ATOMIC_RELEASE);
+		__atomic_store_n(&v->arch.gdt_frames[i].v, frame.v, __ATOMIC_RELAXED);
+	}
+	__atomic_store_n(&v->arch.gdt_ents, entries, __ATOMIC_RELAXED);
+	drop(pages, GDT_GUEST_PAGES);
 	return 0;
 }
 
@@ -212,16 +217,26 @@ long do_set_gdt(uint64_t frame_list, uint64_t entries)
 	return segdesc_set_gdt(v, frames, entries);
 }
 
-/* Put a changed descriptor into the copies that were made of its frame. */
+/*
+ * Put a changed descriptor into the copies that were made of its frame. @v may be another vCPU that
+ * is just installing a table: each word below is then of the old or of the new one, and any copy
+ * found is one of the domain's, of checked descriptors, that lives to the end of this RCU section.
+ */
 static bool refresh(struct vcpu *v, gfn_t gfn, unsigned idx, uint64_t desc)
 {
+	unsigned ents = __atomic_load_n(&v->arch.gdt_ents, __ATOMIC_RELAXED);
 	bool hit = false;
 
-	for (unsigned i = 0; i < DIV_ROUND_UP(v->arch.gdt_ents, PER_PAGE); i++) {
-		if (v->arch.gdt_frames[i].v != gfn.v || i * PER_PAGE + idx >= v->arch.gdt_ents)
+	for (unsigned i = 0; i * PER_PAGE + idx < ents; i++) {
+		mfn_t copy;
+
+		if (__atomic_load_n(&v->arch.gdt_frames[i].v, __ATOMIC_RELAXED) != gfn.v)
 			continue;
-		__atomic_store_n((uint64_t *)arch_mfn_to_virt(v->arch.gdt_pages[i]) + idx, desc,
-				 __ATOMIC_RELAXED);
+		/* PAIRS: gdt_pages */
+		copy = MFN(__atomic_load_n(&v->arch.gdt_pages[i].v, __ATOMIC_ACQUIRE));
+		if (!mfn_valid_value(copy))
+			continue;
+		__atomic_store_n((uint64_t *)arch_mfn_to_virt(copy) + idx, desc, __ATOMIC_RELAXED);
 		hit = true;
 	}
 	return hit;
