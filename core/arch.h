@@ -89,6 +89,12 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next);
 int copy_from_guest(void *dst, uint64_t gva, size_t len);
 int copy_to_guest(uint64_t gva, const void *src, size_t len);
 
+/**
+ * arch_kernel_space() - @on: load the address space of the guest kernel, in which @v (current) has
+ * registered its areas, when it is in user mode; else back to the one of the mode it is in.
+ */
+void arch_kernel_space(struct vcpu *v, bool on);
+
 /** arch_vcpu_init/free() - allocate and release arch state (FPU area, GDT copy). 0 or -XEN_ENOMEM. */
 int arch_vcpu_init(struct vcpu *v);
 void arch_vcpu_free(struct vcpu *v);

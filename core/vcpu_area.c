@@ -35,19 +35,24 @@ int vcpu_runstate_write(const struct domain *d, const struct sched_runstate *rs,
 	return copy_to_guest(flag_at, &top, 1) ? -XEN_EFAULT : 0;
 }
 
-static void write_own(struct vcpu *v)
+/* The address is the guest kernel's; its user address spaces need not have it. */
+static void write_own(struct vcpu *v, bool stays)
 {
 	uint64_t gva = atomic_load_explicit(&v->runstate_gva, memory_order_relaxed);
 
+	if (!gva)
+		return;
+	arch_kernel_space(v, true);
 	/* A guest that unmapped its area gets no updates; that is its own affair. */
-	if (gva)
-		vcpu_runstate_write(v->domain, &v->unit.rs, gva);
+	vcpu_runstate_write(v->domain, &v->unit.rs, gva);
+	if (stays)
+		arch_kernel_space(v, false);
 }
 
 void vcpu_switched_out(struct vcpu *v)
 {
 	if (!vcpu_must_stop(v))
-		write_own(v);
+		write_own(v, false);
 }
 
 void vcpu_switched_in(struct vcpu *v)
@@ -58,5 +63,5 @@ void vcpu_switched_in(struct vcpu *v)
 		vcpu_timer_apply_period(v);
 	if (unlikely(!atomic_load_explicit(&v->is_up, memory_order_relaxed)))
 		sched_park_current();
-	write_own(v);
+	write_own(v, true);
 }

@@ -39,6 +39,12 @@ void arch_vcpu_leave_pcpu(struct vcpu *v)
 	(void)v;
 }
 
+void arch_kernel_space(struct vcpu *v, bool on)
+{
+	(void)v;
+	(void)on;
+}
+
 int arch_vcpu_set_context(struct vcpu *v, uint64_t gva)
 {
 	struct vcpu_guest_context ctx;

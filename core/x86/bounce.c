@@ -18,13 +18,22 @@ static inline void swapgs(void)
 	__asm__ volatile("swapgs" ::: "memory");
 }
 
-void pv_load_root(struct vcpu *v)
+static void load_root(struct vcpu *v, mfn_t root)
 {
-	mfn_t root = v->arch.kernel_mode ? v->arch.kernel_root : v->arch.user_root;
-
 	v->arch.root_cr3 = root.v << PAGE_SHIFT;
 	tlb_note_load(&v->domain->mm);
 	write_cr3(v->arch.root_cr3);
+}
+
+void pv_load_root(struct vcpu *v)
+{
+	load_root(v, v->arch.kernel_mode ? v->arch.kernel_root : v->arch.user_root);
+}
+
+void arch_kernel_space(struct vcpu *v, bool on)
+{
+	if (!v->arch.kernel_mode)
+		load_root(v, on ? v->arch.kernel_root : v->arch.user_root);
 }
 
 void pv_toggle_mode(struct vcpu *v)
@@ -142,14 +151,14 @@ void pv_failsafe(struct vcpu *v)
 		     PUSH_SELECTORS | (v->arch.failsafe.mask_events ? MASK_EVENTS : 0), 0);
 }
 
-void pv_syscall(struct vcpu *v)
+void pv_syscall(struct vcpu *v, const struct pv_callback *cb)
 {
-	if (unlikely(!v->arch.syscall.eip)) {
+	if (unlikely(!cb->eip)) {
+		guest_regs()->rip -= 2; /* syscall */
 		pv_inject(v, VEC_UD, false, 0);
 		return;
 	}
-	enter_kernel(v, v->arch.syscall.eip, FLAT_KERNEL_CS,
-		     v->arch.syscall.mask_events ? MASK_EVENTS : 0, 0);
+	enter_kernel(v, cb->eip, FLAT_KERNEL_CS, cb->mask_events ? MASK_EVENTS : 0, 0);
 }
 
 /* HYPERVISOR_iret: the frame of struct iret_context is at the guest's rsp. */

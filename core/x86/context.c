@@ -18,7 +18,8 @@
 #include "percpu/page_cache.h"
 #include "percpu/tlb.h"
 
-#define GUEST_CR0 (X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_PG)
+#define GUEST_CR0 \
+	(X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | X86_CR0_PG)
 #define GUEST_CR4 (X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT)
 
 NORETURN void x86_enter_guest(struct cpu_user_regs *regs, bool sysret);
@@ -96,8 +97,14 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next)
 
 	fpu_switch_in(next);
 	pvcpu_debug_switch(next);
-	if (unlikely(!ok))
+	if (unlikely(!ok)) {
+		/* With the selectors it had; the bad ones are null now. */
+		live->ds = next->arch.regs.ds;
+		live->es = next->arch.regs.es;
+		live->fs = next->arch.regs.fs;
+		live->gs = next->arch.regs.gs;
 		pv_failsafe(next);
+	}
 }
 
 int arch_vcpu_boot_context(struct vcpu *v, uint64_t rip, uint64_t rsp, uint64_t rsi, gfn_t l4)

@@ -75,6 +75,15 @@ restore_guest:
 iret_guest:
 	iretq
 
+	.globl syscall32_common
+syscall32_common:
+	SAVE_GPRS
+	mov %rsp, %rdi
+	xor %ebp, %ebp
+	sub $8, %rsp
+	call x86_syscall32
+	jmp restore_guest
+
 trap_common:
 	cld
 	SAVE_GPRS
@@ -93,10 +102,11 @@ trap_common:
 	iretq
 
 /*
- * #DB has its own stack, since MOV SS can delay it until after SYSCALL, with the guest's rsp in
- * ring 0. From a guest it goes on where every other trap does.
+ * #DB, NMI and #MC have stacks of their own, since they can come right after SYSCALL, with the
+ * guest's rsp in ring 0. From a guest they go on where every other trap does: on the way back the
+ * guest's registers are looked for there, and another vCPU may be switched to.
  */
-debug_entry:
+own_stack_entry:
 	testb $3, 16(%rsp)
 	jz trap_common
 	push %rax
@@ -142,8 +152,8 @@ trap_stubs:
 	push $0
 	.endif
 	movl $vec, 4(%rsp)
-	.if vec == 1
-	jmp debug_entry
+	.if (vec == 1) || (vec == 2) || (vec == 18)
+	jmp own_stack_entry
 	.else
 	jmp trap_common
 	.endif
@@ -169,7 +179,7 @@ syscall_stub:
 	jmp *4112+syscall_stub(%rip)
 syscall_stub_end:
 
-/* 32-bit SYSCALL: no such guest; the trap word says vector 6 so that C bounces #UD. */
+/* SYSCALL of a 32-bit process. */
 	.globl syscall32_stub, syscall32_stub_end
 	.align 64
 syscall32_stub:
@@ -181,12 +191,8 @@ syscall32_stub:
 	push $0xe023
 	push %rcx
 	push $0
-	movl $6, 4(%rsp)
+	movl $0x100, 4(%rsp)
 	jmp *(4120-128)+syscall32_stub(%rip)
 syscall32_stub_end:
-
-	.globl trap_common_addr
-trap_common_addr:
-	.quad trap_common
 
 	.section .note.GNU-stack, "", @progbits

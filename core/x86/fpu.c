@@ -43,7 +43,7 @@ void fpu_init(void)
 	if (r[2] & (1u << 26))
 		cr4 |= X86_CR4_OSXSAVE;
 	write_cr4(cr4);
-	write_cr0((read_cr0() | X86_CR0_MP | X86_CR0_NE | X86_CR0_WP) & ~4UL);
+	write_cr0((read_cr0() | X86_CR0_MP | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM) & ~4UL);
 	if (cr4 & X86_CR4_OSXSAVE) {
 		cpuid_raw(0xd, 0, r);
 		xcr0_all = ((uint64_t)r[3] << 32 | r[0]) & XCR0_OFFERED;

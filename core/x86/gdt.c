@@ -36,8 +36,7 @@ struct desc_ptr {
 
 extern char trap_stubs[];
 extern char syscall_stub[], syscall_stub_end[], syscall32_stub[], syscall32_stub_end[];
-extern char syscall_common[];
-extern uint64_t trap_common_addr;
+extern char syscall_common[], syscall32_common[];
 
 static struct idt_gate idt[256];
 static mfn_t zero_frame;
@@ -107,7 +106,7 @@ static void stub_fill(unsigned id)
 	       syscall32_stub_end - syscall32_stub);
 	d[1] = stack_base(id) + STACK_SIZE - (sizeof(struct cpu_info) - 168);
 	d[2] = (uint64_t)syscall_common;
-	d[3] = trap_common_addr;
+	d[3] = (uint64_t)syscall32_common;
 	paging_map(va, code.v << PAGE_SHIFT, 0);
 	paging_map(va + PAGE_SIZE, data.v << PAGE_SHIFT, X86_PTE_RW | X86_PTE_NX);
 }

@@ -23,11 +23,13 @@ void pv_inject_pf(struct vcpu *v, uint64_t cr2, uint32_t error);
 /** pv_deliver_events() - enter the event callback (or NMI) if one is due and not masked. */
 void pv_deliver_events(struct vcpu *v);
 
-/** pv_failsafe() - the failsafe callback: a selector could not be loaded. */
+/** pv_failsafe() - the failsafe callback: a selector could not be loaded. guest_regs() has the data
+ * selectors that go into its frame. */
 void pv_failsafe(struct vcpu *v);
 
-/** pv_syscall() - SYSCALL from guest user mode: enter the guest kernel's handler. */
-void pv_syscall(struct vcpu *v);
+/** pv_syscall() - SYSCALL from guest user mode: enter the guest kernel's handler @cb; #UD at the
+ * instruction when it has none. */
+void pv_syscall(struct vcpu *v, const struct pv_callback *cb);
 
 /** pv_toggle_mode() - guest kernel to user or back: segment bases and CR3. */
 void pv_toggle_mode(struct vcpu *v);

@@ -126,15 +126,19 @@ bool segbase_write_gs_user(struct vcpu *v, uint64_t base)
 		bad_ == 0;                                                \
 	})
 
-void segbase_save(struct vcpu *v)
+void segbase_read_selectors(struct cpu_user_regs *r)
 {
-	struct cpu_user_regs *r = &v->arch.regs;
-	uint64_t gs = read_gs(), other = rdmsr(MSR_KERNEL_GS_BASE);
-
 	READ_SEL(ds, r->ds);
 	READ_SEL(es, r->es);
 	READ_SEL(fs, r->fs);
 	READ_SEL(gs, r->gs);
+}
+
+void segbase_save(struct vcpu *v)
+{
+	uint64_t gs = read_gs(), other = rdmsr(MSR_KERNEL_GS_BASE);
+
+	segbase_read_selectors(&v->arch.regs);
 	v->arch.fs_base = read_fs();
 	v->arch.gs_base_kernel = v->arch.kernel_mode ? gs : other;
 	v->arch.gs_base_user = v->arch.kernel_mode ? other : gs;
@@ -178,7 +182,11 @@ long do_set_segment_base(uint64_t which, uint64_t base)
 	case SEGBASE_GS_USER_SEL: {
 		/* The user's GS selector, and with it the descriptor's base. */
 		uint64_t active = read_gs(), other = rdmsr(MSR_KERNEL_GS_BASE);
-		bool ok = LOAD_SEL(gs, base & 0xffff);
+		uint16_t sel = base & 0xffff;
+
+		/* One that cannot be loaded becomes null, and that is no error: guest kernels
+		 * pass on what their users gave them. */
+		(void)LOAD_SEL(gs, sel > 3 ? sel | 3 : sel);
 		uint64_t loaded = read_gs();
 
 		if (v->arch.kernel_mode) {
@@ -187,7 +195,7 @@ long do_set_segment_base(uint64_t which, uint64_t base)
 		} else {
 			wrmsr(MSR_KERNEL_GS_BASE, other);
 		}
-		return ok ? 0 : -XEN_EFAULT;
+		return 0;
 	}
 	default:
 		return -XEN_EINVAL;

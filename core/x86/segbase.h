@@ -19,6 +19,9 @@ bool segbase_write_fs(uint64_t base);
 bool segbase_write_gs_kernel(struct vcpu *v, uint64_t base);
 bool segbase_write_gs_user(struct vcpu *v, uint64_t base);
 
+/** segbase_read_selectors() - ds, es, fs and gs as they are loaded now, into @r. */
+void segbase_read_selectors(struct cpu_user_regs *r);
+
 /** segbase_save()/segbase_load() - between hardware and v->arch, at a context switch; selectors
  * included. False when a selector could not be loaded (it is then null). */
 void segbase_save(struct vcpu *v);

@@ -17,6 +17,7 @@
 #include "core/x86/panic.h"
 #include "core/x86/ptwrite.h"
 #include "core/x86/pv.h"
+#include "core/x86/segbase.h"
 #include "core/x86/tsc.h"
 #include "core/x86/uaccess.h"
 #include "percpu/log.h"
@@ -31,6 +32,7 @@ _Static_assert(sizeof(struct cpu_info) == 216, "entry.S RSP0_FROM_TOP");
 extern char iret_guest[];
 NORETURN void x86_enter_guest(struct cpu_user_regs *regs, bool sysret);
 bool x86_syscall(struct cpu_user_regs *regs);
+bool x86_syscall32(struct cpu_user_regs *regs);
 bool x86_guest_trap(struct cpu_user_regs *regs);
 void x86_hyp_trap(struct cpu_user_regs *regs);
 
@@ -54,8 +56,19 @@ bool x86_syscall(struct cpu_user_regs *r)
 		if (likely(hypercall_dispatch((unsigned)r->rax, args, &ret)))
 			r->rax = ret;
 	} else {
-		pv_syscall(v);
+		pv_syscall(v, &v->arch.syscall);
 	}
+	return leave_to_guest(p);
+}
+
+/* In 32-bit code SYSCALL never is a hypercall: the 64-bit guest kernel has none of it. */
+bool x86_syscall32(struct cpu_user_regs *r)
+{
+	struct pcpu *p = this_pcpu();
+
+	(void)r;
+	rcu_thread_online();
+	pv_syscall(p->current, &p->current->arch.syscall32);
 	return leave_to_guest(p);
 }
 
@@ -104,6 +117,8 @@ static void apply(struct vcpu *v, struct emul_result e, unsigned vector, bool ha
 	case EMUL_RETRY:
 		break;
 	case EMUL_FAULT:
+		if (e.vector == VEC_DB) /* a single step over what was emulated */
+			v->arch.dr[6] |= DR6_BS;
 		if (e.vector == VEC_PF)
 			pv_inject_pf(v, e.cr2, e.error);
 		else
@@ -191,10 +206,12 @@ static void guest_exception(struct vcpu *v, struct cpu_user_regs *r, unsigned ve
 		apply(v, emul_ud(v, r), VEC_UD, false, 0);
 		break;
 	case VEC_NM:
-		if (v->arch.ctrlreg[0] & X86_CR0_TS)
+		if (v->arch.ctrlreg[0] & X86_CR0_TS) {
+			fpu_set_ts(v, false); /* the ABI: TS is off when the handler runs */
 			pv_inject(v, VEC_NM, false, 0);
-		else
+		} else {
 			fpu_first_use(v);
+		}
 		break;
 	case VEC_DB:
 		guest_debug(v);
@@ -237,7 +254,9 @@ static void bad_iret(struct cpu_user_regs *r)
 
 	memcpy(g, &gprs, offsetof(struct cpu_user_regs, error_code));
 	rcu_thread_online();
-	/* What cannot be loaded must not come back with the handler's frame. */
+	/* What cannot be loaded must not come back with the handler's frame. The selectors in it
+	 * tell the guest that none of them was to blame. */
+	segbase_read_selectors(g);
 	pv_failsafe(v);
 	bool sysret = leave_to_guest(this_pcpu());
 
