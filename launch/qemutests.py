@@ -88,10 +88,11 @@ CASES = [
           *(word for mode in EVIL_SURVIVES
             for word in ("--guest", f"mini-evil,name={mode},cmdline=mode={mode}")),
           "--guest", "mini-evil,name=masked,cmdline=mode=masked secs=3",
+          "--guest", "mini-evil,name=gdtrace,vcpus=4,cmdline=mode=gdtrace",
           "--guest", "mini-evil,name=triple,cmdline=mode=triple"],
          states={"triple": "killed"}, status=1,
          lines={"linux1": LINUX_UP, "mini-mem1": [r"^mini: PASS role=mem"],
-                **{mode: [rf"^mini: SURVIVED mode={mode}"] for mode in EVIL_SURVIVES}},
+                **{mode: [rf"^mini: SURVIVED mode={mode}"] for mode in (*EVIL_SURVIVES, "gdtrace")}},
          timeout=300),
     Case("a panic stops every pCPU and shows where",
          ["--pcpus", "4", "--hv", "panic=test", "--guest", "mini-burn,cmdline=secs=0"],

@@ -89,6 +89,7 @@ static const struct {
 	{"triple", evil_triple},	 {"masked", evil_masked},
 	{"flood", evil_flood},		 {"oom", evil_oom},
 	{"badiret", evil_badiret},	 {"badgdt", evil_badgdt},
+	{"gdtrace", evil_gdtrace},
 };
 
 void role_evil(void)

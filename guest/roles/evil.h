@@ -9,6 +9,7 @@ void evil_ptwrite(void);    /* page tables written behind the hypervisor's back 
 void evil_priv(void);	    /* every privileged instruction */
 void evil_badiret(void);    /* return to nowhere */
 void evil_badgdt(void);	    /* descriptors of other rings */
+void evil_gdtrace(void);    /* descriptor tables changed by all vCPUs at once */
 void evil_oom(void);	    /* more memory, ports and timers than allowed */
 
 /* A page number no machine of these tests has. */

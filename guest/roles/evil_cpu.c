@@ -6,6 +6,8 @@
 #include "rt/mem.h"
 #include "rt/proc.h"
 #include "rt/role.h"
+#include "rt/smp.h"
+#include "rt/time.h"
 #include "rt/trap.h"
 #include "user/user.h"
 
@@ -160,6 +162,39 @@ void evil_badgdt(void)
 	page_make_rw(gdt);
 	printf("mini: evil badgdt refused=%lu loads=%lu\n", refused, loads);
 	CHECK(refused, "no descriptor was refused");
+}
+
+static uint64_t *race_gdt;
+static uint64_t race_end;
+
+/* Even vCPUs install and drop the table, odd ones change a descriptor in its frame. */
+static void gdt_racer(void *arg)
+{
+	unsigned int id = this_cpu()->id;
+	uint64_t maddr = virt_to_mfn(race_gdt) << PAGE_SHIFT;
+	xen_pfn_t frame = virt_to_mfn(race_gdt);
+
+	(void)arg;
+	for (unsigned int i = 0; time_ns() < race_end; i++) {
+		if (id & 1) {
+			CHECK_EQ(HC2(update_descriptor, maddr + i % 512 * 8, 0x00cff2000000ffff), 0,
+				 "update_descriptor");
+		} else {
+			CHECK_EQ(set_gdt(&frame, 512), 0, "set_gdt");
+			CHECK_EQ(set_gdt(NULL, 0), 0, "drop the GDT");
+		}
+	}
+}
+
+void evil_gdtrace(void)
+{
+	race_gdt = page_alloc();
+	page_make_ro(race_gdt);
+	smp_up_all();
+	CHECK(nr_cpus > 1, "one vcpu only");
+	race_end = time_ns() + arg_num("secs", 2) * 1000000000UL;
+	smp_call_all(gdt_racer, NULL);
+	page_make_rw(race_gdt);
 }
 
 void evil_oom(void)

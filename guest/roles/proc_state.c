@@ -8,6 +8,7 @@
 #include "rt/time.h"
 #include "user/user.h"
 #include <stdatomic.h>
+#include <xen/callback.h>
 
 static void test_fp(void)
 {
@@ -31,6 +32,10 @@ static void test_fp(void)
 		CHECK_EQ(proc_run(a), TRAP_SYSCALL, "after #NM");
 		CHECK_EQ(a->regs.rax, SYS_YIELD, "after #NM");
 	}
+	/* In the kernel as well; the hypervisor has cleared TS for the handler. */
+	HC1(fpu_taskswitch, 1);
+	CHECK_EQ(PROBE("fnop", "r"(0)), FAULT(TRAP_NM), "FP use with TS");
+	CHECK_EQ(PROBE("fnop", "r"(0)), 0, "TS after #NM");
 	proc_destroy(a);
 	proc_destroy(b);
 	printf("mini: proc fp ok\n");
@@ -47,6 +52,65 @@ static uint64_t rdmsr(uint32_t msr)
 static void wrmsr(uint32_t msr, uint64_t v)
 {
 	__asm__ volatile("wrmsr" ::"c"(msr), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)));
+}
+
+static struct selectors {
+	uint16_t ds, es, fs, gs;
+} selectors(void)
+{
+	struct selectors s;
+
+	__asm__ volatile("movw %%ds, %0; movw %%es, %1; movw %%fs, %2; movw %%gs, %3"
+			 : "=r"(s.ds), "=r"(s.es), "=r"(s.fs), "=r"(s.gs));
+	return s;
+}
+
+/*
+ * A return that cannot be made enters the failsafe callback with the data selectors as they are:
+ * guest kernels tell a bad return from a bad selector by comparing.
+ */
+static void test_failsafe(void)
+{
+	struct proc *p = proc_create(USER_ECHO, 0);
+	unsigned long *sel = this_cpu()->failsafe_sel;
+	struct selectors was = selectors(), now;
+
+	PROBE("movw %w1, %%ds", "r"(FLAT_RING3_DS32));
+	PROBE("movw %w1, %%es", "r"(FLAT_RING3_DS32));
+	p->regs.cs = 0x7f3;
+	CHECK_EQ(proc_run(p), TRAP_FAILSAFE, "return to a CS that is not there");
+	CHECK_EQ(p->regs.cs, 0x7f3, "CS in the failsafe frame");
+	CHECK_EQ(p->regs.rip, USER_TEXT, "rip in the failsafe frame");
+	now = selectors();
+	CHECK_EQ(now.ds, FLAT_RING3_DS32, "DS");
+	CHECK(sel[0] == now.ds && sel[1] == now.es && sel[2] == now.fs && sel[3] == now.gs,
+	      "selectors in the failsafe frame: %lx %lx %lx %lx", sel[0], sel[1], sel[2], sel[3]);
+	PROBE("movw %w1, %%ds", "r"(was.ds));
+	PROBE("movw %w1, %%es", "r"(was.es));
+	p->regs.cs = FLAT_USER_CS;
+	expect_report(p, 0, "after the bad return");
+	proc_destroy(p);
+	printf("mini: proc failsafe ok\n");
+}
+
+/* SYSCALL in 32-bit code has a callback of its own. */
+static void test_syscall32(void)
+{
+	struct proc *p = proc_create(USER_CALL32, 0);
+	unsigned long at;
+
+	CHECK_EQ(proc_run(p), TRAP_UD, "32-bit system call without a callback");
+	CHECK_EQ(p->regs.cs, FLAT_USER_CS32, "CS of 32-bit code");
+	at = p->regs.rip;
+	trap_callback(CALLBACKTYPE_syscall32, syscall32_callback);
+	CHECK_EQ(proc_run(p), TRAP_SYSCALL32, "32-bit system call");
+	CHECK_EQ(p->regs.cs, FLAT_USER_CS32, "CS of a 32-bit system call");
+	CHECK_EQ(p->regs.rip, at + 2, "where a 32-bit system call returns to");
+	CHECK_EQ(p->regs.rbx, 0x32, "register of a 32-bit system call");
+	CHECK_EQ(proc_run(p), TRAP_UD, "behind the 32-bit system call");
+	CHECK_EQ(p->regs.cs, FLAT_USER_CS32, "still 32-bit code");
+	proc_destroy(p);
+	printf("mini: proc 32-bit system call ok\n");
 }
 
 static void test_seg(void)
@@ -76,6 +140,15 @@ static void test_seg(void)
 	CHECK_EQ(HC2(set_segment_base, SEGBASE_FS, 0x8000000000000000UL), -XEN_EINVAL,
 		 "non-canonical FS base");
 	CHECK_EQ(HC2(set_segment_base, 99, 0), -XEN_EINVAL, "unknown segment base");
+	/* Linux BUG()s on an error here, and passes on what its users put into GS. */
+	wrmsr(0xc0000102, USER_DATA);
+	CHECK_EQ(HC2(set_segment_base, SEGBASE_GS_USER_SEL, 0x7f3), 0, "bad selector for GS");
+	CHECK_EQ(selectors().gs, 0, "GS after a bad selector");
+	CHECK_EQ(HC2(set_segment_base, SEGBASE_GS_USER_SEL, FLAT_RING3_DS32 & ~3), 0,
+		 "GS selector");
+	CHECK_EQ(selectors().gs, FLAT_RING3_DS32, "GS selector loaded");
+	CHECK_EQ(HC2(set_segment_base, SEGBASE_GS_USER_SEL, 0), 0, "null selector for GS");
+	CHECK_EQ(rdmsr(0xc0000101), this_cpu(), "MSR_GS_BASE after changes of the user's GS");
 	proc_destroy(p);
 	printf("mini: proc segments ok\n");
 }
@@ -107,6 +180,28 @@ static void test_debug(void)
 	HC2(set_debugreg, 6, 0);
 	proc_destroy(p);
 	printf("mini: proc debug ok\n");
+}
+
+static bool step_hook(struct regs *r)
+{
+	r->rflags &= ~0x100UL;
+	return r->vec == TRAP_DB;
+}
+
+/* A single step over an instruction that is emulated looks like any other. */
+static void test_emulated_step(void)
+{
+	unsigned long count = this_cpu()->trap.count;
+
+	HC2(set_debugreg, 6, 0);
+	trap_hook = step_hook;
+	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq; rdmsr" ::"c"(0xc0000080)
+			 : "rax", "rdx", "memory", "cc");
+	trap_hook = NULL;
+	CHECK_EQ(this_cpu()->trap.count, count + 1, "traps of a step over RDMSR");
+	CHECK_EQ(this_cpu()->trap.vec, TRAP_DB, "step over RDMSR");
+	CHECK_EQ(HC1(get_debugreg, 6) & 0x4000, 0x4000, "DR6.BS after an emulated instruction");
+	HC2(set_debugreg, 6, 0);
 }
 
 static struct proc *spinner;
@@ -191,7 +286,10 @@ void proc_state_tests(void)
 	test_regs();
 	test_fp();
 	test_seg();
+	test_failsafe();
+	test_syscall32();
 	test_debug();
+	test_emulated_step();
 	test_events();
 	test_cpuid();
 }

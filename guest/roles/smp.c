@@ -6,9 +6,11 @@
 #include "rt/event.h"
 #include "rt/hypercall.h"
 #include "rt/mem.h"
+#include "rt/proc.h"
 #include "rt/role.h"
 #include "rt/smp.h"
 #include "rt/time.h"
+#include "user/user.h"
 #include <stdatomic.h>
 
 static uint32_t ipi_port[MAX_VCPUS];
@@ -155,6 +157,43 @@ static void test_down_up(void)
 	printf("mini: smp down/up ok\n");
 }
 
+static struct proc *user;
+
+static void run_user(void *arg)
+{
+	(void)arg;
+	CHECK_EQ(proc_run(user), TRAP_SYSCALL, "process of another vcpu");
+}
+
+/*
+ * The runstate area is written when the vCPU loses its pCPU, also in user mode, whose address space
+ * does not have it. A vCPU is taken down there by another.
+ */
+static void test_runstate(void)
+{
+	volatile struct vcpu_runstate_info *rs = &cpus[1]->runstate;
+	volatile uint64_t *data;
+	unsigned long spins = 0;
+
+	user = proc_create(USER_SPIN, 0);
+	data = (volatile uint64_t *)user->data;
+	smp_call(1, run_user, NULL);
+	while (!data[3])
+		spin_wait(&spins);
+	CHECK_EQ(hc_vcpu(VCPUOP_down, 1, NULL), 0, "down from another vcpu");
+	for (uint64_t end = time_ns() + 5000000000UL; rs->state == RUNSTATE_running;) {
+		CHECK(time_ns() < end, "runstate area of a vcpu that went down in user mode");
+		spin_wait(&spins);
+	}
+	CHECK_EQ(rs->state, RUNSTATE_offline, "runstate area of a vcpu that is down");
+	CHECK_EQ(hc_vcpu(VCPUOP_up, 1, NULL), 0, "up");
+	data[1] = 1;
+	smp_wait(1);
+	CHECK(rs->state != RUNSTATE_offline, "runstate area of a vcpu that came back");
+	proc_destroy(user);
+	printf("mini: smp runstate ok\n");
+}
+
 void role_smp(void)
 {
 	unsigned long rounds = arg_num("rounds", 20);
@@ -165,6 +204,7 @@ void role_smp(void)
 	test_atomics(rounds * 500);
 	fpu_test(rounds * 20);
 	test_down_up();
+	test_runstate();
 	shootdown_test(rounds * 10);
 	role_pass("vcpus=%u", nr_cpus);
 }

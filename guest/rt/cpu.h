@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Per-vCPU state. One page per vCPU; GS.base points at it in guest-kernel
- * mode. Offsets of the first four fields are known to entry.S.
+ * mode. Offsets of the first five fields are known to entry.S.
  */
 #ifndef MINI_CPU_H
 #define MINI_CPU_H
@@ -21,10 +21,11 @@ struct trap_record {
 };
 
 struct cpu {
-	struct cpu *self;	  /* 0 */
-	unsigned long kernel_rsp; /* 8: where user_enter() left the kernel */
-	unsigned long trap_stack; /* 16: top of the stack for traps from user mode */
-	unsigned long guard_rsp;  /* 24: where trap_guard() left its caller, or 0 */
+	struct cpu *self;	       /* 0 */
+	unsigned long kernel_rsp;      /* 8: where user_enter() left the kernel */
+	unsigned long trap_stack;      /* 16: top of the stack for traps from user mode */
+	unsigned long guard_rsp;       /* 24: where trap_guard() left its caller, or 0 */
+	unsigned long failsafe_sel[4]; /* 32: ds, es, fs, gs of the last failsafe frame */
 	unsigned int id;
 	struct vcpu_info *vi;
 	unsigned long stack_top;

@@ -181,7 +181,10 @@ event_callback:
 failsafe_callback:
 	popq	%rcx
 	popq	%r11
-	addq	$32, %rsp
+	popq	%gs:32
+	popq	%gs:40
+	popq	%gs:48
+	popq	%gs:56
 	pushq	$0
 	pushq	$0x102
 	jmp	trap_common
@@ -192,6 +195,14 @@ syscall_callback:
 	popq	%r11
 	pushq	$0
 	pushq	$0x100
+	jmp	trap_common
+
+	.globl syscall32_callback
+syscall32_callback:
+	popq	%rcx
+	popq	%r11
+	pushq	$0
+	pushq	$0x103
 	jmp	trap_common
 
 	/*

@@ -22,8 +22,9 @@ STUB(0)
 STUB(1)
 STUB(2)
 STUB(3)
-STUB(4) STUB(5) STUB(6) STUB(7) STUB(8) STUB(10) STUB(11) STUB(12) STUB(13) STUB(14) STUB(16)
-	STUB(17) STUB(18) STUB(19) STUB(128)
+STUB(4)
+STUB(5) STUB(6) STUB(7) STUB(8) STUB(10) STUB(11) STUB(12) STUB(13) STUB(14) STUB(16) STUB(17)
+	STUB(18) STUB(19) STUB(128)
 
 /* Flags: DPL, and 4 = mask events on entry (all but #BP, #OF and int 0x80 need that here). */
 #define GATE(v, f)                                            \
@@ -54,7 +55,7 @@ void trap_table_indexed(struct trap_info *t)
 		t[e->vector] = *e;
 }
 
-static void callback(uint16_t type, char *address)
+void trap_callback(uint16_t type, char *address)
 {
 	struct callback_register cb = {
 		.type = type,
@@ -76,9 +77,9 @@ void trap_init(void)
 	rc = HC1(set_trap_table, t);
 	if (rc)
 		panic("set_trap_table: %ld", rc);
-	callback(CALLBACKTYPE_event, event_callback);
-	callback(CALLBACKTYPE_failsafe, failsafe_callback);
-	callback(CALLBACKTYPE_syscall, syscall_callback);
+	trap_callback(CALLBACKTYPE_event, event_callback);
+	trap_callback(CALLBACKTYPE_failsafe, failsafe_callback);
+	trap_callback(CALLBACKTYPE_syscall, syscall_callback);
 }
 
 static bool fixup(struct regs *r)

@@ -25,6 +25,8 @@ enum {
 	TRAP_GP = 13,
 	TRAP_PF = 14,
 	TRAP_SYSCALL = 0x100,
+	TRAP_FAILSAFE = 0x102,
+	TRAP_SYSCALL32 = 0x103,
 };
 
 #define PF_PROT 1UL
@@ -44,10 +46,13 @@ void trap_table_indexed(struct trap_info *t);
 /* Install the trap table and the event, failsafe and syscall callbacks on this vCPU. */
 void trap_init(void);
 
+/* Register a CALLBACKTYPE_*, which masks events. */
+void trap_callback(uint16_t type, char *address);
+
 /* A role's own handler for kernel-mode traps; true if it dealt with the trap. */
 extern bool (*trap_hook)(struct regs *r);
 
-extern char event_callback[], failsafe_callback[], syscall_callback[];
+extern char event_callback[], failsafe_callback[], syscall_callback[], syscall32_callback[];
 
 /*
  * PROBE: run one instruction with these inputs; 0, or FAULT(vector). The

@@ -172,6 +172,12 @@ void user_start(uint64_t test, uint64_t arg)
 	case USER_REGS:
 		regs();
 		break;
+	case USER_CALL32:
+		/* FLAT_RING3_CS32 */
+		__asm__ volatile("pushq $0xe023; leaq 1f(%%rip), %%rax; pushq %%rax; lretq\n"
+				 ".code32\n1: movl $0x32, %%ebx; syscall; ud2\n.code64" ::
+					 : "rax", "rbx", "rcx", "r11", "memory");
+		break;
 	case USER_STEP:
 		__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq; nop; nop" ::: "memory");
 		break;

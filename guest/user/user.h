@@ -6,17 +6,18 @@
 #include <stdint.h>
 
 enum user_test {
-	USER_ECHO,  /* report data[0], then what the last call returned, for ever */
-	USER_READ,  /* read *arg, report it */
-	USER_WRITE, /* write 0x55 to *arg, report */
-	USER_JUMP,  /* jump to arg */
-	USER_INSN,  /* execute instruction number arg, report */
-	USER_FP,    /* hold a pattern made of arg in the FP registers over yields */
-	USER_SEG,   /* report %fs:0 and %gs:0 */
-	USER_CPUID, /* report CPUID leaf arg, ebx and ecx:edx, then two TSC reads */
-	USER_SPIN,  /* count until data[1] is not 0, report the count */
-	USER_REGS,  /* check registers over a system call */
-	USER_STEP,  /* set TF and run on */
+	USER_ECHO,   /* report data[0], then what the last call returned, for ever */
+	USER_READ,   /* read *arg, report it */
+	USER_WRITE,  /* write 0x55 to *arg, report */
+	USER_JUMP,   /* jump to arg */
+	USER_INSN,   /* execute instruction number arg, report */
+	USER_FP,     /* hold a pattern made of arg in the FP registers over yields */
+	USER_SEG,    /* report %fs:0 and %gs:0 */
+	USER_CPUID,  /* report CPUID leaf arg, ebx and ecx:edx, then two TSC reads */
+	USER_SPIN,   /* count until data[1] is not 0, report the count */
+	USER_REGS,   /* check registers over a system call */
+	USER_STEP,   /* set TF and run on */
+	USER_CALL32, /* go to 32-bit code and make a system call there, ebx = 0x32 */
 };
 
 /* roles/proc.c knows which trap each has to end in. */
