@@ -9,7 +9,7 @@
  * Linearization: a write at the store of prod, a read at the store of cons.
  * Orders: the store of prod releases the bytes, its load acquires them; the store of cons releases
  *   the reads (the room may be overwritten), its load acquires. PAIRS: byte_ring_prod,
- *   byte_ring_cons. For notification avoidance both stores are seq_cst and followed by a seq_cst
+ *   PAIRS: byte_ring_cons. For notification avoidance both stores are seq_cst and followed by a seq_cst
  *   load of the other index: the reader publishes cons, then looks whether the writer may have
  *   found the ring (nearly) full; the writer publishes prod, then looks whether the reader may have
  *   found it empty. Either sees the other's latest step. PAIRS: byte_ring_room.
@@ -75,6 +75,25 @@ static inline long byte_ring_room(const struct byte_ring *r)
 	return n > r->size ? BYTE_RING_BROKEN : (long)(r->size - n);
 }
 
+/* Copy to or from the buffer at index @pos, which wraps; @n <= size. The bytes are this side's. */
+static inline void byte_ring_copy_in(const struct byte_ring *r, uint32_t pos, const void *src,
+				     uint32_t n)
+{
+	uint32_t at = pos & (r->size - 1), first = MIN(n, r->size - at);
+
+	memcpy(r->buf + at, src, first);
+	memcpy(r->buf, (const char *)src + first, n - first);
+}
+
+static inline void byte_ring_copy_out(const struct byte_ring *r, uint32_t pos, void *dst,
+				      uint32_t n)
+{
+	uint32_t at = pos & (r->size - 1), first = MIN(n, r->size - at);
+
+	memcpy(dst, r->buf + at, first);
+	memcpy((char *)dst + first, r->buf, n - first);
+}
+
 /** byte_ring_resync() - reader: drop everything, after BYTE_RING_BROKEN. */
 static inline void byte_ring_resync(struct byte_ring *r)
 {
@@ -89,16 +108,14 @@ static inline void byte_ring_resync(struct byte_ring *r)
 static inline long byte_ring_read(struct byte_ring *r, char *dst, size_t n)
 {
 	long avail = byte_ring_avail(r);
-	uint32_t at = r->pvt & (r->size - 1), first, old = r->pvt;
+	uint32_t old = r->pvt;
 
 	if (avail <= 0)
 		return avail;
 	n = MIN(n, (size_t)avail);
-	first = MIN((uint32_t)n, r->size - at);
-	memcpy(dst, r->buf + at, first);
-	memcpy(dst + first, r->buf, n - first);
+	byte_ring_copy_out(r, old, dst, (uint32_t)n);
 	r->pvt += (uint32_t)n;
-	/* PAIRS: byte_ring_cons, byte_ring_room */
+	/* PAIRS: byte_ring_cons, PAIRS: byte_ring_room */
 	byte_ring_store(r->cons, r->pvt);
 	if (byte_ring_load(r->prod) - old > r->size / 2)
 		r->notify = true;
@@ -112,16 +129,14 @@ static inline long byte_ring_read(struct byte_ring *r, char *dst, size_t n)
 static inline long byte_ring_write(struct byte_ring *r, const char *src, size_t n)
 {
 	long room = byte_ring_room(r);
-	uint32_t at = r->pvt & (r->size - 1), first, old = r->pvt;
+	uint32_t old = r->pvt;
 
 	if (room <= 0)
 		return room;
 	n = MIN(n, (size_t)room);
-	first = MIN((uint32_t)n, r->size - at);
-	memcpy(r->buf + at, src, first);
-	memcpy(r->buf, src + first, n - first);
+	byte_ring_copy_in(r, old, src, (uint32_t)n);
 	r->pvt += (uint32_t)n;
-	/* PAIRS: byte_ring_prod, byte_ring_room */
+	/* PAIRS: byte_ring_prod, PAIRS: byte_ring_room */
 	byte_ring_store(r->prod, r->pvt);
 	if (byte_ring_load(r->cons) == old)
 		r->notify = true;

@@ -11,9 +11,9 @@
  * Invariants (indexes mod 2^32, n slots): rsp_prod <= req_cons <= req_prod <= rsp_cons + n, with
  *   rsp_cons <= rsp_prod. So a slot is written by one side at a time.
  * Linearization: passing messages on at the store of req_prod or rsp_prod.
- * Orders: the store of a prod releases the slots before it, its load acquires them. PAIRS: ring_req,
- *   ring_rsp. Reusing a slot needs no more: the back has read request i before it publishes response
- *   i, in the same slot, and the front has read that before it writes request i + n.
+ * Orders: the store of a prod releases the slots before it, its load acquires them (PAIRS: ring_req,
+ *   PAIRS: ring_rsp). Reusing a slot needs no more: the back has read request i before it publishes
+ *   response i, in the same slot, and the front has read that before it writes request i + n.
  * Notification avoidance: a producer publishes prod, then reads event, and notifies when event lies
  *   in what it has just published. A consumer that found nothing sets event = cons + batch, then
  *   looks at prod once more before it sleeps. Store and load are both seq_cst on both sides, so one
@@ -96,7 +96,7 @@ static inline void ring_back_attach(struct ring_back *b, void *shared, size_t by
 static inline bool ring_publish(_Atomic uint32_t *prod, _Atomic uint32_t *event, uint32_t old,
 				uint32_t new)
 {
-	/* PAIRS: ring_req, ring_rsp, ring_event */
+	/* PAIRS: ring_req, PAIRS: ring_rsp, PAIRS: ring_event */
 	atomic_store(prod, new);
 	return (uint32_t)(new - atomic_load(event)) < (uint32_t)(new - old);
 }

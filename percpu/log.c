@@ -2,10 +2,9 @@
 /* Per-pCPU log rings and their one writer; see log.h. */
 #include "percpu/log.h"
 
-#include <ck_pr.h>
-
 #include "core/fmt.h"
 #include "core/lib.h"
+#include "ioring/record_ring.h"
 #include "percpu/pcpu.h"
 
 #define DRAIN_BATCH 64 /* records written before other work gets its turn */
@@ -16,15 +15,12 @@
 
 struct log_hdr {
 	uint64_t ns;
-	uint16_t len; /* of the text */
-	uint8_t who_len;
-	uint8_t stream;
-	uint32_t pad;
+	uint32_t stream;
+	uint32_t who_len; /* what is left of the record is the text */
 };
 
 /* The writer's own state: touched by pCPU 0 only, or by the panicking pCPU when all others stand. */
 static struct {
-	cpumask_t pending; /* rings that may hold something */
 	bool draining;
 	bool panicking;
 } writer;
@@ -35,24 +31,6 @@ static struct {
  * ring empty. So one message at most is in flight, and one per drain interval is sent.
  */
 enum { NOTIFY_IDLE, NOTIFY_POSTED, NOTIFY_RECEIVED };
-
-static void ring_put(struct log_ring *r, uint32_t pos, const void *src, uint32_t n)
-{
-	uint32_t at = pos % LOG_RING_SIZE;
-	uint32_t first = MIN(n, LOG_RING_SIZE - at);
-
-	memcpy(r->buf + at, src, first);
-	memcpy(r->buf, (const uint8_t *)src + first, n - first);
-}
-
-static void ring_get(const struct log_ring *r, uint32_t pos, void *dst, uint32_t n)
-{
-	uint32_t at = pos % LOG_RING_SIZE;
-	uint32_t first = MIN(n, LOG_RING_SIZE - at);
-
-	memcpy(dst, r->buf + at, first);
-	memcpy((uint8_t *)dst + first, r->buf, n - first);
-}
 
 static void arm_drain(uint64_t ns)
 {
@@ -74,15 +52,18 @@ static void notified(struct inbox_msg *m)
 {
 	struct log_ring *r = container_of(m, struct log_ring, notify);
 
-	cpumask_set(&writer.pending, container_of(r, struct pcpu, log)->id);
 	atomic_store_explicit(&r->notify_state, NOTIFY_RECEIVED, memory_order_relaxed);
 	arm_drain(LOG_DRAIN_NS);
 }
 
 void log_init_pcpu(struct pcpu *p)
 {
-	p->log.notify.fn = notified;
-	timer_init(&p->log.drain_timer, drain_tick);
+	struct log_ring *r = &p->log;
+
+	r->notify.fn = notified;
+	byte_ring_writer(&r->in, r->buf, sizeof(r->buf), &r->prod, &r->cons);
+	byte_ring_reader(&r->out, r->buf, sizeof(r->buf), &r->prod, &r->cons);
+	timer_init(&r->drain_timer, drain_tick);
 	if (p->id == 0)
 		memset(&writer, 0, sizeof(writer));
 }
@@ -91,53 +72,40 @@ static bool ring_append(struct pcpu *p, unsigned stream, const char *who, const 
 			size_t len)
 {
 	struct log_ring *r = &p->log;
-	struct log_hdr h = {arch_now_ns(), (uint16_t)len, (uint8_t)strnlen(who, WHO_MAX),
-			    (uint8_t)stream, 0};
-	uint32_t need = (uint32_t)(sizeof(h) + h.who_len + len);
-	uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
+	struct log_hdr h = {arch_now_ns(), stream, (uint32_t)strnlen(who, WHO_MAX)};
+	const struct record_piece record[] = {
+		{&h, sizeof(h)}, {who, h.who_len}, {text, (uint32_t)len}};
 
-	if (head - r->seen_tail + need > LOG_RING_SIZE) {
-		/* PAIRS: log_tail */
-		r->seen_tail = atomic_load_explicit(&r->tail, memory_order_acquire);
-		if (head - r->seen_tail + need > LOG_RING_SIZE)
-			return false;
-	}
-	ring_put(r, head, &h, sizeof(h));
-	ring_put(r, head + sizeof(h), who, h.who_len);
-	ring_put(r, head + sizeof(h) + h.who_len, text, (uint32_t)len);
-	/* PAIRS: log_head */
-	atomic_store_explicit(&r->head, head + need, memory_order_release);
-
-	/* PAIRS: log_notify: we publish, then look at the state; the writer does the reverse. */
-	ck_pr_fence_memory();
-	if (atomic_load_explicit(&r->notify_state, memory_order_acquire) == NOTIFY_IDLE) {
+	if (!record_ring_put(&r->in, record, ARRAY_SIZE(record)))
+		return false;
+	/* PAIRS: log_notify */
+	if (atomic_load(&r->notify_state) == NOTIFY_IDLE) {
 		atomic_store_explicit(&r->notify_state, NOTIFY_POSTED, memory_order_relaxed);
 		inbox_post(0, &r->notify);
 	}
 	return true;
 }
 
-/* Write one record of ring @r, which has one. */
-static void emit(struct log_ring *r)
+/* Write the oldest record of ring @r, which has one of @len bytes. */
+static void emit(struct log_ring *r, long len)
 {
 	char line[RECORD_MAX + 64];
 	char who[WHO_MAX + 1];
 	struct log_hdr h;
-	uint32_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+	uint32_t text;
 	size_t n = 0;
 
-	ring_get(r, tail, &h, sizeof(h));
-	ring_get(r, tail + sizeof(h), who, h.who_len);
+	record_ring_copy(&r->out, 0, &h, sizeof(h));
+	record_ring_copy(&r->out, sizeof(h), who, h.who_len);
 	who[h.who_len] = '\0';
 	if (h.stream == STREAM_LOG)
 		n = (size_t)fmt_snprintf(line, 64, "[%5llu.%06llu] %s| ", h.ns / NS_PER_SEC,
 					 h.ns % NS_PER_SEC / 1000, who);
-	ring_get(r, tail + sizeof(h) + h.who_len, line + n, h.len);
-	n += h.len;
+	text = (uint32_t)len - (uint32_t)sizeof(h) - h.who_len;
+	record_ring_copy(&r->out, (uint32_t)sizeof(h) + h.who_len, line + n, text);
+	n += text;
 	line[n++] = '\n';
-	/* PAIRS: log_tail: the bytes have been copied out. */
-	atomic_store_explicit(&r->tail, tail + (uint32_t)sizeof(h) + h.who_len + h.len,
-			      memory_order_release);
+	record_ring_take(&r->out, len);
 	arch_console_write(h.stream, line, n);
 }
 
@@ -155,44 +123,35 @@ static void tell_lost(struct log_ring *r, unsigned cpu)
 	arch_console_write(STREAM_LOG, line, (size_t)n);
 }
 
-static bool ring_empty(struct log_ring *r)
+/* From now on the pCPU of ring @r, found empty, sends a notice again. */
+static void rest(struct log_ring *r)
 {
-	/* PAIRS: log_head */
-	return atomic_load_explicit(&r->head, memory_order_acquire) ==
-	       atomic_load_explicit(&r->tail, memory_order_relaxed);
+	if (atomic_load_explicit(&r->notify_state, memory_order_relaxed) == NOTIFY_RECEIVED)
+		atomic_store(&r->notify_state, NOTIFY_IDLE); /* PAIRS: log_notify */
 }
 
-/* Take an empty ring off the list, unless it got something meanwhile. */
-static void retire(struct log_ring *r, unsigned cpu)
-{
-	if (atomic_load_explicit(&r->notify_state, memory_order_relaxed) == NOTIFY_RECEIVED) {
-		atomic_store_explicit(&r->notify_state, NOTIFY_IDLE, memory_order_release);
-		/* PAIRS: log_notify */
-		ck_pr_fence_memory();
-	}
-	if (ring_empty(r))
-		cpumask_clear(&writer.pending, cpu);
-}
-
-/* The pending ring whose oldest record is the oldest of all; NULL when all are empty. */
-static struct log_ring *oldest(void)
+/* The ring whose oldest record is the oldest of all now; NULL when all are empty. */
+static struct log_ring *look(void)
 {
 	struct log_ring *best = NULL;
 	uint64_t best_ns = 0;
-	unsigned cpu;
 
-	for_each_cpu_in(cpu, &writer.pending)
-	{
-		struct log_ring *r = &pcpu_get(cpu)->log;
+	for (unsigned cpu = 0; cpu < nr_pcpus(); cpu++) {
+		struct pcpu *p = pcpu_get(cpu);
+		struct log_ring *r;
 		struct log_hdr h;
 
-		if (ring_empty(r)) {
+		if (!p)
+			continue;
+		r = &p->log;
+		if (record_ring_next(&r->out) <= 0) {
 			tell_lost(r, cpu);
-			retire(r, cpu);
-			if (!cpumask_test(&writer.pending, cpu))
+			rest(r);
+			/* PAIRS: log_notify */
+			if (record_ring_next(&r->out) <= 0)
 				continue;
 		}
-		ring_get(r, atomic_load_explicit(&r->tail, memory_order_relaxed), &h, sizeof(h));
+		record_ring_copy(&r->out, 0, &h, sizeof(h));
 		if (!best || h.ns < best_ns) {
 			best = r;
 			best_ns = h.ns;
@@ -201,52 +160,46 @@ static struct log_ring *oldest(void)
 	return best;
 }
 
+/* Write the oldest record of all; false when there is none. */
+static bool emit_oldest(void)
+{
+	struct log_ring *r = look(), *again;
+
+	/* An older one may have come into a ring already passed: see "Order" in log.h. */
+	while (r && (again = look()) != r)
+		r = again;
+	if (r)
+		emit(r, record_ring_next(&r->out));
+	return r != NULL;
+}
+
 bool log_drain(void)
 {
-	struct log_ring *r;
 	bool left = true;
 
 	if (this_pcpu()->id != 0 || writer.draining || writer.panicking)
 		return false;
 	writer.draining = true;
-	for (unsigned n = 0; n < DRAIN_BATCH; n++) {
-		r = oldest();
-		if (!r) {
-			left = false;
-			break;
-		}
-		emit(r);
-	}
+	for (unsigned n = 0; n < DRAIN_BATCH && left; n++)
+		left = emit_oldest();
 	writer.draining = false;
 	return left;
 }
 
-static void all_pending(void)
-{
-	for (unsigned i = 0; i < nr_pcpus(); i++)
-		if (pcpu_get(i))
-			cpumask_set(&writer.pending, i);
-}
-
 void log_flush(void)
 {
-	/* Also what has been written but whose notice has not been drained. */
-	all_pending();
 	while (log_drain())
 		;
 }
 
 void log_panic_flush(void)
 {
-	struct log_ring *r;
-
 	writer.panicking = true;
-	all_pending();
-	while ((r = oldest()) != NULL)
-		emit(r);
+	while (emit_oldest())
+		;
 }
 
-/* pCPU 0 makes room in its own ring by writing it out at once. */
+/* pCPU 0 makes room in its own ring by writing out at once, from all rings in order. */
 static bool append(unsigned stream, const char *who, const char *text, size_t len)
 {
 	struct pcpu *p = this_pcpu();
@@ -255,7 +208,6 @@ static bool append(unsigned stream, const char *who, const char *text, size_t le
 		return true;
 	if (p->id != 0 || writer.draining || writer.panicking)
 		return false;
-	cpumask_set(&writer.pending, 0);
 	log_drain();
 	return ring_append(p, stream, who, text, len);
 }
@@ -272,6 +224,7 @@ void vprintk(const char *fmt, va_list ap)
 {
 	char text[LOG_LINE_MAX];
 	size_t len = (size_t)fmt_vsnprintf(text, sizeof(text), fmt, ap);
+	bool done, more = true;
 
 	len = MIN(len, sizeof(text) - 1);
 	while (len && text[len - 1] == '\n')
@@ -279,9 +232,13 @@ void vprintk(const char *fmt, va_list ap)
 	if (!this_pcpu()) { /* early boot: one CPU, no rings yet */
 		arch_console_write(STREAM_LOG, text, len);
 		arch_console_write(STREAM_LOG, "\n", 1);
-	} else if (!append(STREAM_LOG, "xylem", text, len)) {
-		lose();
+		return;
 	}
+	/* Who cannot try again later lets pCPU 0 write out all that is older. */
+	while (!(done = append(STREAM_LOG, "xylem", text, len)) && more)
+		more = log_drain();
+	if (!done)
+		lose();
 }
 
 void printk(const char *fmt, ...)

@@ -4,10 +4,17 @@
  * 0, or whoever panics) merges the rings by time stamp and feeds the output streams. Lines come
  * out as "[   1.234567] who| text" on stream 0, records as one JSON object per line on stream 1.
  *
- * Ring: SPSC bytes. Invariant: [tail, head) holds whole records; head is written by the pCPU, tail
- * by the writer. Linearization: publishing at the release store of head, consuming at that of tail.
- * Orders: the writer's acquire of head sees the record's bytes; the pCPU's acquire of tail sees
- * that the writer has done reading. PAIRS: log_head, log_tail.
+ * Ring: ioring/record_ring.h in the pCPU's own memory, both sides being ours.
+ *
+ * Order: a record that was published before another one was stamped comes out before it, whatever
+ * rings they are in (a guest's console drain may move from pCPU to pCPU between two lines). The
+ * writer takes the oldest record it finds, having seen in a second look at all rings that none is
+ * older: acquiring a record's prod makes all that was published before it visible.
+ *
+ * Notice: a pCPU that publishes sends a message to pCPU 0 unless one is on its way or being acted on.
+ *   pCPU:   publish prod; look at notify_state            (PAIRS: log_notify)
+ *   writer: notify_state = IDLE; look at prod              (PAIRS: log_notify)
+ * All four seq_cst: either the pCPU sees IDLE and sends, or the writer sees the record.
  */
 #ifndef PERCPU_LOG_H
 #define PERCPU_LOG_H
@@ -15,6 +22,7 @@
 #include <stdarg.h>
 
 #include "core/types.h"
+#include "ioring/byte_ring.h"
 #include "percpu/inbox.h"
 #include "percpu/timer.h"
 
@@ -24,16 +32,17 @@
 
 struct log_ring {
 	/* The pCPU's side. */
-	_Atomic uint32_t head CACHE_ALIGNED;
-	uint32_t seen_tail;
-	_Atomic uint32_t lost;	 /* records dropped because the ring was full */
-	struct inbox_msg notify; /* tells the writer that there is something */
+	uint32_t prod CACHE_ALIGNED; /* byte_ring.h: atomic accesses only */
+	struct byte_ring in;
+	_Atomic uint32_t lost; /* records dropped because the ring was full */
 	_Atomic uint32_t notify_state;
+	struct inbox_msg notify CACHE_ALIGNED; /* tells the writer that there is something */
 	/* The writer's side. */
-	_Atomic uint32_t tail CACHE_ALIGNED;
+	uint32_t cons CACHE_ALIGNED;
+	struct byte_ring out;
 	uint32_t lost_told;
 	struct timer drain_timer; /* pCPU 0 only */
-	uint8_t buf[LOG_RING_SIZE] CACHE_ALIGNED;
+	char buf[LOG_RING_SIZE] CACHE_ALIGNED;
 };
 
 /** log_init_pcpu() - by pcpu_init(). */

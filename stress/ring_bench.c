@@ -15,6 +15,7 @@
 
 #include "ioring/byte_ring.h"
 #include "ioring/queue.h"
+#include "ioring/record_ring.h"
 #include "ioring/ring.h"
 
 struct req {
@@ -142,6 +143,29 @@ static void bytes_alone(unsigned chunk)
 	report("one thread", name, nr_ops, now() - t, notes);
 }
 
+static void records_alone(unsigned len)
+{
+	struct byte_ring w, r;
+	char tmp[256] = {0}, name[32];
+	const struct record_piece record[] = {{tmp, 16}, {tmp, len - 16}};
+	double t;
+
+	stream.prod = stream.cons = 0;
+	byte_ring_writer(&w, stream.buf, sizeof(stream.buf), &stream.prod, &stream.cons);
+	byte_ring_reader(&r, stream.buf, sizeof(stream.buf), &stream.prod, &stream.cons);
+	t = now();
+	for (uint64_t i = 0; i < nr_ops; i++) {
+		long n;
+
+		record_ring_put(&w, record, 2);
+		n = record_ring_next(&r);
+		record_ring_copy(&r, 0, tmp, (uint32_t)n);
+		record_ring_take(&r, n);
+	}
+	snprintf(name, sizeof(name), "record ring, %u bytes", len);
+	report("one thread", name, nr_ops, now() - t, 0);
+}
+
 /* ---- two threads ---- */
 
 static _Atomic bool go;
@@ -247,6 +271,47 @@ static void queue_pair(bool mpsc)
 	report("two threads", mpsc ? "MPSC queue" : "SPSC queue", nr_ops, t, 0);
 }
 
+static void *record_thread(void *arg)
+{
+	struct byte_ring w;
+	char tmp[64] = {0};
+	const struct record_piece record[] = {{tmp, 16}, {tmp, 48}};
+
+	(void)arg;
+	byte_ring_writer(&w, stream.buf, sizeof(stream.buf), &stream.prod, &stream.cons);
+	for (uint64_t i = 0; i < nr_ops; i++)
+		while (!record_ring_put(&w, record, 2))
+			sched_yield();
+	return NULL;
+}
+
+static void record_pair(void)
+{
+	struct byte_ring r;
+	char tmp[64];
+	pthread_t th;
+	double t;
+
+	stream.prod = stream.cons = 0;
+	byte_ring_reader(&r, stream.buf, sizeof(stream.buf), &stream.prod, &stream.cons);
+	t = now();
+	pthread_create(&th, NULL, record_thread, NULL);
+	for (uint64_t i = 0; i < nr_ops;) {
+		long n = record_ring_next(&r);
+
+		if (n > 0) {
+			record_ring_copy(&r, 0, tmp, (uint32_t)n);
+			record_ring_take(&r, n);
+			i++;
+		} else {
+			sched_yield();
+		}
+	}
+	t = now() - t;
+	pthread_join(th, NULL);
+	report("two threads", "record ring, 64 bytes", nr_ops, t, 0);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1)
@@ -262,9 +327,12 @@ int main(int argc, char **argv)
 	queue_alone(true);
 	bytes_alone(16);
 	bytes_alone(256);
+	records_alone(64);
+	records_alone(256);
 	ring_pair(false);
 	ring_pair(true);
 	queue_pair(false);
 	queue_pair(true);
+	record_pair();
 	return 0;
 }

@@ -107,6 +107,47 @@ Test(percpu_log, cpu0_makes_its_own_room)
 	cr_expect_null(strstr(text(), "lost"));
 }
 
+/* Lines that pCPU 0 was not told of yet come out before its own later ones all the same. */
+Test(percpu_log, own_room_keeps_the_order)
+{
+	start(3);
+	for (unsigned i = 0; i < 3000; i++) {
+		host_become(i < 300 ? 2 : i < 500 ? 1 : 0);
+		host_clock_set((uint64_t)i * NS_PER_MS);
+		while (!log_guest_line("g", "line", 4))
+			cr_assert_geq(i, 500, "only pCPU 0 makes room");
+		if (i == 600)
+			cr_expect_str_eq(text(), "", "nothing has been drained");
+	}
+	cr_expect_gt(host_console_len(0), 0, "pCPU 0 made room");
+	log_flush();
+	for (unsigned i = 0; i < 3000; i++) {
+		char want[64];
+		int n = sprintf(want, "[%5u.%03u000] g| line\n", i / 1000, i % 1000);
+
+		cr_assert_eq(strncmp(out + (size_t)i * (size_t)n, want, (size_t)n), 0,
+			     "line %u: %.*s", i, n, out + (size_t)i * (size_t)n);
+	}
+}
+
+/* pCPU 0's printk goes in even behind much that is older. */
+Test(percpu_log, own_room_behind_others)
+{
+	start(4);
+	for (unsigned i = 1; i < 4; i++) {
+		host_become(i);
+		while (log_guest_line("g", "older", 5))
+			;
+	}
+	host_become(0);
+	host_clock_set(NS_PER_MS);
+	for (unsigned i = 0; i < 2000; i++)
+		printk("number %u", i);
+	log_flush();
+	cr_expect_not_null(strstr(text(), "number 1999\n"));
+	cr_expect_null(strstr(text(), "lost"));
+}
+
 Test(percpu_log, records)
 {
 	char big[8192];
@@ -205,4 +246,55 @@ Test(percpu_log, stress_every_line_once_in_order)
 		lines++;
 	}
 	cr_expect_eq(lines, CPUS * LINES);
+}
+
+/* ---- one console whose drain moves from pCPU to pCPU ---- */
+
+static _Atomic unsigned turn;
+
+static void relay_main(void *arg)
+{
+	unsigned self = this_pcpu()->id, i;
+	char line[16];
+
+	(void)arg;
+	while ((i = atomic_load(&turn)) < LINES) {
+		int n = snprintf(line, sizeof(line), "%u", i);
+
+		if (i * 7 % 11 % CPUS == self && log_guest_line("g", line, (size_t)n))
+			atomic_store(&turn, i + 1);
+		else
+			sched_yield();
+		if (self == 0)
+			log_drain(); /* all the time, so also amid what others write */
+		if (i % 16 == 0)
+			host_service();
+	}
+	atomic_fetch_sub(&writing, 1);
+	while (self == 0 && atomic_load(&writing))
+		host_service();
+	if (self == 0) {
+		host_service();
+		log_flush();
+	}
+}
+
+Test(percpu_log, stress_order_across_pcpus)
+{
+	char *save = NULL;
+	unsigned next = 0;
+
+	host_console_capture(0, out, sizeof(out) - 1);
+	host_clock_virtual(false);
+	host_threads_start(CPUS, relay_main, NULL);
+	host_threads_join();
+	text();
+	for (char *l = strtok_r(out, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+		unsigned seq;
+
+		cr_assert_eq(sscanf(l, "[%*u.%*u] g| %u", &seq), 1, "\"%s\"", l);
+		cr_assert_eq(seq, next, "line %u came after %u lines", seq, next);
+		next++;
+	}
+	cr_expect_eq(next, LINES);
 }
