@@ -43,6 +43,7 @@ static void idle(struct pcpu *p)
 {
 	if (p->id == 0)
 		log_drain();
+	tlb_retire_poll(); /* or it would sit on what others have flushed since */
 	rcu_quiescent_state();
 	if (inbox_pending(&p->inbox))
 		p->work |= WORK_INBOX;
