@@ -17,14 +17,26 @@ extern const struct ex_entry ex_table_start[], ex_table_end[];
 
 bool (*trap_hook)(struct regs *r);
 
-#define STUB(v) extern char trap_##v[];
-STUB(0)
-STUB(1)
-STUB(2)
-STUB(3)
-STUB(4)
-STUB(5) STUB(6) STUB(7) STUB(8) STUB(10) STUB(11) STUB(12) STUB(13) STUB(14) STUB(16) STUB(17)
-	STUB(18) STUB(19) STUB(128)
+#define STUB(v) extern char trap_##v[]
+STUB(0);
+STUB(1);
+STUB(2);
+STUB(3);
+STUB(4);
+STUB(5);
+STUB(6);
+STUB(7);
+STUB(8);
+STUB(10);
+STUB(11);
+STUB(12);
+STUB(13);
+STUB(14);
+STUB(16);
+STUB(17);
+STUB(18);
+STUB(19);
+STUB(128);
 
 /* Flags: DPL, and 4 = mask events on entry (all but #BP, #OF and int 0x80 need that here). */
 #define GATE(v, f)                                            \
@@ -32,8 +44,8 @@ STUB(5) STUB(6) STUB(7) STUB(8) STUB(10) STUB(11) STUB(12) STUB(13) STUB(14) STU
 		v, f, FLAT_KERNEL_CS, (unsigned long)trap_##v \
 	}
 
-	/* As a list with an end mark, as set_trap_table wants it. */
-	static void trap_table(struct trap_info *t)
+/* As a list with an end mark, as set_trap_table wants it. */
+static void trap_table(struct trap_info *t)
 {
 	const struct trap_info all[] = {
 		GATE(0, 4),  GATE(1, 4),  GATE(2, 4),  GATE(3, 7),   GATE(4, 7),
