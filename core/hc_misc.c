@@ -7,9 +7,9 @@
 #include <xen/physdev.h>
 
 /*
- * What a 64-bit PV guest may switch. Page tables are trapped and emulated in any case, and M2P is
- * never in a user address space by itself, so only architectural_iopl and runstate_update_flag
- * make a difference.
+ * What a 64-bit PV guest may switch. Page tables are trapped and emulated in any case, and the M2P,
+ * which user mode can read too, is one identity table that tells nothing; so only
+ * architectural_iopl and runstate_update_flag make a difference.
  */
 #define VM_ASSIST_VALID                                                                    \
 	(1UL << VMASST_TYPE_4gb_segments | 1UL << VMASST_TYPE_4gb_segments_notify |        \

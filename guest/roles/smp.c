@@ -163,6 +163,7 @@ static void run_user(void *arg)
 {
 	(void)arg;
 	CHECK_EQ(proc_run(user), TRAP_SYSCALL, "process of another vcpu");
+	proc_destroy(user);
 }
 
 /*
@@ -190,7 +191,6 @@ static void test_runstate(void)
 	data[1] = 1;
 	smp_wait(1);
 	CHECK(rs->state != RUNSTATE_offline, "runstate area of a vcpu that came back");
-	proc_destroy(user);
 	printf("mini: smp runstate ok\n");
 }
 
