@@ -48,7 +48,7 @@ static void report(const char *group, const char *name, uint64_t ops, double sec
 	static char last[32];
 	double rate = (double)ops / secs;
 
-	if (snprintf(NULL, 0, "%s", group) && __builtin_strcmp(last, group)) {
+	if (snprintf(NULL, 0, "%s", group) && __builtin_strcmp(last, group) != 0) {
 		snprintf(last, sizeof(last), "%s", group);
 		first = rate;
 	}

@@ -142,7 +142,7 @@ static inline void sim_io(void)
 			continue;
 		su->wake_at = TIME_NEVER;
 		su->woken_at = sim.now;
-		host_become(sim_random() % sim.cpus);
+		host_become(sim_random() % nr_pcpus());
 		sched_wake(&su->u);
 	}
 }

@@ -161,7 +161,7 @@ Test(sched_unit, stop_in_every_state)
 	cr_expect_eq(pcpu_get(0)->sched.nr, 0);
 
 	/* Queued. */
-	su = running_unit(2);
+	running_unit(2);
 	struct sim_unit *q = sim_add((struct sched_params){.pin = cpumask_of(0)}, 0, 0);
 
 	sim_settle();
