@@ -287,7 +287,10 @@ int arch_vcpu_send_nmi(struct vcpu *v)
 	if (!v->arch.nmi_eip)
 		return -XEN_EINVAL;
 	atomic_store_explicit(&v->arch.nmi_pending, true, memory_order_release);
-	sched_wake(&v->unit);
+	if (v == current_vcpu())
+		this_pcpu()->work |= WORK_EVENT;
+	else
+		sched_wake(&v->unit);
 	return 0;
 }
 

@@ -183,13 +183,19 @@ static void guest_gp(struct vcpu *v, struct cpu_user_regs *r)
 	pv_inject(v, VEC_GP, true, ec);
 }
 
-static void guest_debug(struct vcpu *v)
+/* What caused the #DB; the register is left empty. */
+static uint64_t take_dr6(void)
 {
 	uint64_t dr6;
 
 	__asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
-	v->arch.dr[6] = dr6;
 	__asm__ volatile("mov %0, %%dr6" ::"r"(0xffff0ff0UL));
+	return dr6;
+}
+
+static void guest_debug(struct vcpu *v)
+{
+	v->arch.dr[6] |= take_dr6() & DR6_CAUSES; /* the guest clears it, as in hardware */
 	pv_inject(v, VEC_DB, false, 0);
 }
 
@@ -258,6 +264,11 @@ static void bad_iret(struct cpu_user_regs *r)
 	 * tell the guest that none of them was to blame. */
 	segbase_read_selectors(g);
 	pv_failsafe(v);
+	/*
+	 * When the failsafe callback can't be entered either, this is tried again until the domain's
+	 * end, of which a message tells: its interrupt can't be taken before a return succeeds.
+	 */
+	this_pcpu()->work |= WORK_INBOX;
 	bool sysret = leave_to_guest(this_pcpu());
 
 	x86_enter_guest(g, sysret);
@@ -277,15 +288,9 @@ void x86_hyp_trap(struct cpu_user_regs *r)
 		if (!panic_nmi(r))
 			return;
 		break;
-	case VEC_DB: { /* MOV SS before SYSCALL, or a guest's breakpoint on its own buffer */
-		uint64_t dr6;
-
-		__asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
-		if (current_vcpu())
-			current_vcpu()->arch.dr[6] = dr6;
-		__asm__ volatile("mov %0, %%dr6" ::"r"(0xffff0ff0UL));
+	case VEC_DB:	    /* MOV SS before SYSCALL, or a guest's breakpoint on its own buffer */
+		take_dr6(); /* not the guest's: its DR6 goes with the #DB it may be about to get */
 		return;
-	}
 	case VEC_PF: {
 		uint64_t cr2 = read_cr2();
 		struct vcpu *v = current_vcpu();

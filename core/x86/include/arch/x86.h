@@ -48,6 +48,7 @@
 #define X86_CR4_OSXSAVE 0x40000UL
 
 #define DR6_BS 0x4000UL
+#define DR6_CAUSES 0xe00fUL
 
 #define MSR_EFER 0xc0000080
 #define MSR_STAR 0xc0000081
