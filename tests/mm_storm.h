@@ -216,7 +216,17 @@ static void storm_idle(struct vcpu *v)
 	storm_hook(UINT64_MAX);
 }
 
-static _Atomic unsigned storm_ready, storm_running;
+static _Atomic unsigned storm_ready, storm_running, storm_loaded, storm_waiting;
+
+/* Wait until all have come here, serving them meanwhile. */
+static void storm_gather(_Atomic unsigned *left)
+{
+	atomic_fetch_sub(left, 1);
+	while (atomic_load(left)) {
+		between();
+		sched_yield();
+	}
+}
 
 static void storm_cpu(void *arg)
 {
@@ -263,14 +273,14 @@ static void storm_cpu(void *arg)
 		between();
 	}
 	reap_all();
-	/* Others may still wait for this pCPU. */
-	atomic_fetch_sub(&storm_running, 1);
-	while (atomic_load(&storm_running)) {
-		between();
-		sched_yield();
-	}
+	/* Others may still wait for this pCPU, and what they serve here (callbacks, drains of retired
+	 * frames) may make them begin to. That ends when none has the mm loaded: who began before
+	 * is served in the last gathering. */
+	storm_gather(&storm_running);
 	arch_context_switch(v, NULL);
 	storm_hook(UINT64_MAX);
+	storm_gather(&storm_loaded);
+	storm_gather(&storm_waiting);
 }
 
 /* Frames in use that a forgotten pCPU had counted. */
@@ -314,6 +324,8 @@ static void storm(uint64_t seed, uint64_t ops)
 	memset((void *)storm_pins, 0, sizeof(storm_pins));
 	atomic_store(&storm_ready, 0);
 	atomic_store(&storm_running, STORM_CPUS);
+	atomic_store(&storm_loaded, STORM_CPUS);
+	atomic_store(&storm_waiting, STORM_CPUS);
 	host_sim_init(1); /* for the set-up */
 	host_rcu_select(HOST_RCU_QSBR);
 	domain_make(T_NAMES, STORM_CPUS);

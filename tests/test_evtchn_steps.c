@@ -60,8 +60,8 @@ static bool interrupted(void (*op)(void), unsigned k, void (*other)(void))
 
 /* Traps to spend on one operation, and points to try however many that takes. */
 #ifdef __SANITIZE_ADDRESS__
-#define TRAPS 20000
-#define MIN_POINTS 10
+#define TRAPS 8000
+#define MIN_POINTS 4
 #else
 #define TRAPS 50000
 #define MIN_POINTS 20
