@@ -46,7 +46,7 @@ struct page_info {
 			uint32_t mag_n; /* depot: frames in this magazine */
 		} free;
 		struct {
-			struct gfn_rec *rec; /* the name in front of it; valid until it is freed */
+			struct gfn_rec *rec;  /* the name in front of it; valid until it is freed */
 			_Atomic uint8_t late; /* as hw.late */
 		} dom;
 		struct {

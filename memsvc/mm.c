@@ -5,7 +5,7 @@
 #include "core/lib.h"
 #include "memsvc/pt.h"
 
-enum teardown_phase { TD_NAMES, TD_WAIT, TD_DONE };
+enum teardown_phase { TD_NAMES, TD_WAIT, TD_NODES, TD_DONE };
 
 int mm_init(struct mm *mm, domid_t domid, uint64_t max_pages)
 {
@@ -100,34 +100,51 @@ static bool drop_names(struct mm *mm, uint64_t budget)
 	return g >= MM_MAX_NAMES;
 }
 
-/* Retired frames still point to their records: free these only when all are gone. */
-static void nodes_free(struct mm *mm)
+/* The node that @slot points to, if any. */
+static void node_drop(struct mm *mm, _Atomic uint64_t *slot, uint64_t *budget)
 {
-	uint64_t m = atomic_load(&mm->ovf_pages);
+	uint64_t va = atomic_load_explicit(slot, memory_order_relaxed);
 
-	while (m) {
-		uint64_t next = atomic_load_explicit(&page_of(MFN(m))->next, memory_order_relaxed);
+	if (!va)
+		return;
+	atomic_store_explicit(slot, 0, memory_order_relaxed);
+	meta_free(mm, va);
+	*budget -= *budget != 0;
+}
 
+/* Retired frames still point to their records: free these only when all are gone. What is freed is
+ * unlinked, so this may stop anywhere and start again. */
+static bool nodes_free(struct mm *mm, uint64_t budget)
+{
+	uint64_t m;
+
+	while ((m = atomic_load(&mm->ovf_pages))) {
+		if (!budget--)
+			return false;
+		atomic_store(&mm->ovf_pages, atomic_load(&page_of(MFN(m))->next));
 		meta_free(mm, (uint64_t)arch_mfn_to_virt(MFN(m)));
-		m = next;
 	}
 	for (unsigned i = 0; i < 512 && mm->p2m_root; i++) {
 		_Atomic uint64_t *mid = (_Atomic uint64_t *)atomic_load(&mm->p2m_root[i]);
 
-		for (unsigned j = 0; mid && j < 512; j++)
-			if (atomic_load(&mid[j]))
-				meta_free(mm, atomic_load(&mid[j]));
-		if (mid)
-			meta_free(mm, (uint64_t)mid);
+		for (unsigned j = 0; mid && j < 512; j++) {
+			if (!budget)
+				return false;
+			node_drop(mm, &mid[j], &budget);
+		}
+		node_drop(mm, &mm->p2m_root[i], &budget);
 	}
-	for (unsigned i = 0; i < 512 && mm->linear_root; i++)
-		if (atomic_load(&mm->linear_root[i]))
-			meta_free(mm, atomic_load(&mm->linear_root[i]));
+	for (unsigned i = 0; i < 512 && mm->linear_root; i++) {
+		if (!budget)
+			return false;
+		node_drop(mm, &mm->linear_root[i], &budget);
+	}
 	if (mm->p2m_root)
 		meta_free(mm, (uint64_t)mm->p2m_root);
 	if (mm->linear_root)
 		meta_free(mm, (uint64_t)mm->linear_root);
 	mm->p2m_root = mm->linear_root = NULL;
+	return true;
 }
 
 bool mm_teardown(struct mm *mm, uint64_t budget)
@@ -147,7 +164,11 @@ bool mm_teardown(struct mm *mm, uint64_t budget)
 			tlb_drain_all();
 			return false;
 		}
-		nodes_free(mm);
+		mm->teardown.phase = TD_NODES;
+		/* fall through */
+	case TD_NODES:
+		if (!nodes_free(mm, budget))
+			return false;
 		mm->teardown.phase = TD_DONE;
 		/* fall through */
 	default:

@@ -56,9 +56,9 @@ struct mm {
 	_Atomic(uint64_t) *linear_root; /* block of 512 names -> its linear hardware L1 */
 	/* Rarely written. */
 	_Atomic uint64_t special_next CACHE_ALIGNED;
-	_Atomic uint64_t grow_hint; /* where increase_reservation looks for a free name */
+	_Atomic uint64_t grow_hint;	      /* where increase_reservation looks for a free name */
 	_Atomic(struct rmap_node *) ovf_free; /* free rmap nodes; see rmap.h */
-	_Atomic uint64_t ovf_pages;	       /* mfn list of the pages they live in */
+	_Atomic uint64_t ovf_pages;	      /* mfn list of the pages they live in */
 	_Atomic int64_t ovf_nr_pages;
 	_Atomic int64_t ovf_rcu; /* nodes waiting for a grace period */
 	struct {

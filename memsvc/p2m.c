@@ -74,44 +74,54 @@ struct gfn_rec *p2m_rec_make(struct mm *mm, uint64_t gfn)
 	return leaf ? &leaf[gfn & (RECS_PER_LEAF - 1)] : NULL;
 }
 
-static bool populate_one(struct mm *mm, uint64_t gfn)
+/* 1: a frame was put there, 0: there was one, -1: no memory. */
+static int populate_one(struct mm *mm, struct gfn_rec *rec)
 {
-	struct gfn_rec *rec = p2m_rec_make(mm, gfn);
 	uint64_t word;
 	struct page_info *pi;
 	mfn_t m;
 
 	if (!rec)
-		return false;
+		return -1;
 	word = atomic_load_explicit(&rec->word, memory_order_relaxed);
 	if (word & P2M_VALID)
-		return true;
+		return 0;
 	m = page_alloc(PAGE_ALLOC_ZERO);
 	if (!mfn_valid_value(m))
-		return false;
+		return -1;
 	pi = page_of(m);
 	page_set_type(pi, PG_HYP, PG_DOM, mm->domid);
 	pi->dom.rec = rec;
 	atomic_store_explicit(&pi->dom.late, 0, memory_order_relaxed);
-	mm_count(mm, MMK_DATA, 1);
 	/* Release the zeroed frame. PAIRS: p2m_change */
 	if (atomic_compare_exchange_strong(&rec->word, &word, p2m_word(word, m, P2M_VALID)))
-		return true;
+		return 1;
 	page_free(m);
-	mm_count(mm, MMK_DATA, -1);
-	return true;
+	return 0;
 }
 
 uint64_t mm_populate(struct mm *mm, gfn_t gfn, uint64_t n)
 {
+	struct gfn_rec *rec = NULL;
+	int64_t made = 0;
 	uint64_t i;
+	int rc = 0;
 
 	if (gfn.v >= mm->max_pages)
 		return 0;
 	n = MIN(n, mm->max_pages - gfn.v);
-	for (i = 0; i < n; i++)
-		if (!populate_one(mm, gfn.v + i))
-			break;
+	/* Counted before anyone can give one up again. */
+	mm_count(mm, MMK_DATA, (int64_t)n);
+	for (i = 0; i < n && rc >= 0; i += rc >= 0) {
+		if (!rec || (gfn.v + i) % RECS_PER_LEAF == 0)
+			rec = p2m_rec_make(mm, gfn.v + i);
+		else
+			rec++;
+		rc = populate_one(mm, rec);
+		made += rc > 0;
+	}
+	if (made != (int64_t)n)
+		mm_count(mm, MMK_DATA, made - (int64_t)n);
 	return i;
 }
 

@@ -4,12 +4,31 @@
 
 #include "core/domain.h"
 
+#define TABLES_ALWAYS 1024 /* of any domain */
+
+/*
+ * Tables cost the host a frame each, at the guest's wish. A domain may use more of them than an
+ * eighth of its memory only while the host has plenty, so that the others always find theirs.
+ */
+static bool may_have_table(struct mm *mm)
+{
+	int64_t share = (int64_t)(mm->max_pages / 8 + TABLES_ALWAYS);
+
+	return mm_sum(mm, MMK_HWTABLE) +
+			       atomic_load_explicit(&mm->ovf_nr_pages, memory_order_relaxed) <
+		       share ||
+	       frames_free_count() > frames_total() / 16;
+}
+
 static struct page_info *table_new(struct mm_ctx *c, struct gfn_rec *rec, mfn_t guest,
 				   unsigned level)
 {
-	mfn_t m = page_alloc(PAGE_ALLOC_ZERO);
 	struct page_info *pi;
+	mfn_t m;
 
+	if (unlikely(!may_have_table(c->mm)))
+		return NULL;
+	m = page_alloc(PAGE_ALLOC_ZERO);
 	if (!mfn_valid_value(m))
 		return NULL;
 	pi = page_of(m);

@@ -397,3 +397,35 @@ Test(mm_hypercalls, thousands_of_mappings)
 	t_touched[100] = true;
 	end();
 }
+
+/* A domain that turns all its pages into tables leaves enough for others to have theirs. */
+Test(mm_hypercalls, tables_leave_memory_to_others)
+{
+	struct domain *greedy;
+	struct mm *greedy_mm;
+	uint64_t n, start, other;
+
+	machine_memory();
+	host_sim_init(1);
+	start = frames_free_count();
+	domain_make(12000, 1);
+	cr_assert_eq(mm_populate(mm, GFN(0), 12000), 12000);
+	for (n = 0; n < 12000 && !pin_all(n, 1); n++)
+		;
+	cr_assert_eq(pin_all(n, 1), -XEN_ENOMEM);
+	cr_assert_gt(n, 12000 / 8 + 1024);
+	cr_assert_geq(frames_free_count(), frames_total() / 16 - 1);
+	greedy = dom;
+	greedy_mm = mm;
+
+	domain_make(T_NAMES, 1);
+	cr_assert_eq(mm_populate(mm, GFN(0), T_NAMES), T_NAMES);
+	for (other = 0; other < 500; other++)
+		cr_assert_eq(pin_all(other, 1), 0);
+	domain_done();
+
+	dom = greedy;
+	mm = greedy_mm;
+	free_at_start = start;
+	domain_done();
+}
