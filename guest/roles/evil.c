@@ -14,11 +14,35 @@
 #include "rt/trap.h"
 #include <stdatomic.h>
 
-/* how=stack (default): a fault with no stack; how=table: with no trap table; how=both. */
+static uint64_t doom; /* when */
+
+/* A return to nowhere whose failsafe frame has nowhere to go either. */
+static void doomed_return(void *arg)
+{
+	uint64_t frame[] = {0,	  0, 0, 0, doom /* rip */, 0x7f0 /* cs */, 0x202, 0x1000 /* rsp */,
+			    0x7f3};
+
+	(void)arg;
+	events_mask();
+	while (time_ns() < doom)
+		;
+	__asm__ volatile("movq %0, %%rsp; movl %1, %%eax; syscall" ::"r"(frame),
+			 "i"(__HYPERVISOR_iret)
+			 : "memory");
+}
+
+/* how=stack (default): a fault with no stack; how=table: with no trap table; how=both;
+ * how=iret: a return that can't be made nor reported, on all vCPUs at once. */
 static void evil_triple(void)
 {
 	const char *how = arg_str("how", "stack");
 	struct trap_info end = {0};
+
+	if (!strcmp(how, "iret")) {
+		smp_up_all();
+		doom = time_ns() + 20000000;
+		smp_call_all(doomed_return, NULL);
+	}
 
 	printf("mini: evil triple how=%s, the hypervisor must end this domain\n", how);
 	console_drain();
