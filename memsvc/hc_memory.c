@@ -40,18 +40,26 @@ static bool populate(struct mm *mm, uint64_t gfn, uint64_t n)
 	return mm_populate(mm, GFN(gfn), n) == n;
 }
 
-/* A run of @n names without frames, from the hint on, once around. */
+#define FIND_STEPS (1u << 18) /* names one search looks at: a few ms */
+
+/* A run of @n names without frames, from the hint on, once around or as far as one search goes; the
+ * next goes on from there. */
 static bool find_free(struct mm *mm, uint64_t n, uint64_t *gfn)
 {
 	uint64_t start = atomic_load_explicit(&mm->grow_hint, memory_order_relaxed);
 
-	for (uint64_t k = 0; k <= mm->max_pages / n; k++) {
+	for (uint64_t k = 0, steps = 0; k <= mm->max_pages / n; k++) {
 		uint64_t g = ((start / n + k) * n) % ROUND_UP(mm->max_pages, n), i = 0;
 
+		if (steps > FIND_STEPS) {
+			atomic_store_explicit(&mm->grow_hint, g, memory_order_relaxed);
+			return false;
+		}
 		if (g + n > mm->max_pages)
 			continue;
 		while (i < n && !mfn_valid_value(mm_gfn_to_mfn(mm, GFN(g + i))))
 			i++;
+		steps += i + 1;
 		if (i < n)
 			continue;
 		atomic_store_explicit(&mm->grow_hint, g + n, memory_order_relaxed);

@@ -6,11 +6,7 @@
 
 #define TABLES_ALWAYS 1024 /* of any domain */
 
-/*
- * Tables cost the host a frame each, at the guest's wish. A domain may use more of them than an
- * eighth of its memory only while the host has plenty, so that the others always find theirs.
- */
-static bool may_have_table(struct mm *mm)
+bool may_have_table(struct mm *mm)
 {
 	int64_t share = (int64_t)(mm->max_pages / 8 + TABLES_ALWAYS);
 

@@ -87,6 +87,13 @@ static inline struct page_info *pt_of(const struct gfn_rec *rec)
 }
 
 /**
+ * may_have_table() - whether the domain may have one more table or page of rmap nodes. They cost
+ * the host a frame each, at the guest's wish: a domain may use more of them than an eighth of its
+ * memory only while the host has plenty, so that the others always find theirs.
+ */
+bool may_have_table(struct mm *mm);
+
+/**
  * table_get() - a reference to the hardware table of name @gfn, made (empty) if there is none.
  * 0, -XEN_EINVAL (no frame, other level, mapped writable), -XEN_ENOMEM.
  */

@@ -10,7 +10,8 @@
 static bool may_grow(struct mm *mm)
 {
 	return atomic_load_explicit(&mm->ovf_nr_pages, memory_order_relaxed) <
-	       4 * mm_sum(mm, MMK_HWTABLE) + 16;
+		       4 * mm_sum(mm, MMK_HWTABLE) + 16 &&
+	       may_have_table(mm);
 }
 
 /* The free list goes through child[0]. */
