@@ -242,10 +242,11 @@ static void read_config(const char *text, size_t len)
 	unsigned n = 0;
 
 	config_open(&reader, text, len);
-	while ((kind = config_next(&reader, &item)) != CONFIG_END)
+	while (config_next(&reader, &item) != CONFIG_END)
 		n += item.guest.name[0] != 0;
 	n = MIN(n, MAX_DOMAINS);
 	run.records = table(n, sizeof(*run.records));
+	/* An array of pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
 	run.jobs = table(n, sizeof(*run.jobs));
 	config_open(&reader, text, len);
 	while ((kind = config_next(&reader, &item)) != CONFIG_END) {
@@ -258,7 +259,7 @@ static void read_config(const char *text, size_t len)
 		else
 			add_guest();
 	}
-	for (n = 0; n < run.nr_records && strcmp(run.records[n].name, run.attach); n++)
+	for (n = 0; n < run.nr_records && strcmp(run.records[n].name, run.attach) != 0; n++)
 		;
 	if (run.attach[0] && n == run.nr_records)
 		config_error("set attach: there is no such guest");

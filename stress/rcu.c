@@ -101,8 +101,8 @@ int main(int argc, char **argv)
 	unsigned cpus = argc > 2 ? (unsigned)atoi(argv[2]) : 4;
 	double seconds = argc > 3 ? atof(argv[3]) : 2;
 
-	if ((strcmp(which, "own") && strcmp(which, "urcu")) || cpus < 2 || cpus > MAX_PCPUS ||
-	    seconds <= 0) {
+	if ((strcmp(which, "own") != 0 && strcmp(which, "urcu") != 0) || cpus < 2 ||
+	    cpus > MAX_PCPUS || seconds <= 0) {
 		fprintf(stderr, "usage: rcu [own|urcu [CPUS [SECONDS]]]\n");
 		return 2;
 	}
