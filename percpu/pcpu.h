@@ -21,7 +21,6 @@
 #include "percpu/tlb.h"
 
 struct vcpu;
-struct mm;
 
 /* Bits of pcpu.work: why the exit path must look before it returns to the guest. */
 #define WORK_RESCHED 0x1u
@@ -36,7 +35,6 @@ struct pcpu {
 	unsigned id;
 	uint32_t work;
 	struct vcpu *current;
-	struct mm *loaded_mm; /* whose page tables are loaded; NULL: the hypervisor's own */
 	struct arch_pcpu arch;
 	struct timer_heap timers;
 	struct rcu_pcpu rcu;
