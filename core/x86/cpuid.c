@@ -239,8 +239,8 @@ static void leaf_extended(const struct cpuid_guest *g, uint32_t leaf, struct cpu
 		if (is_amd(g) && g->max_vcpus > 1)
 			l->c |= E1_ECX_CMP_LEGACY;
 		break;
-	case 0x80000007: /* invariant TSC */
-		*l = (struct cpuid_leaf){.d = l->d & BIT(8)};
+	case 0x80000007: /* invariant TSC: all time here rests on it, so guests may rely on it too */
+		*l = (struct cpuid_leaf){.d = BIT(8)};
 		break;
 	case 0x80000008:
 		l->a &= 0xffff;
