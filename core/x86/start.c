@@ -120,6 +120,7 @@ static void bsp_main(void)
 	printk("online %u pcpus", n);
 	record_printf("{\"ev\":\"boot\",\"pcpus\":%u,\"t_ns\":%lu}", n,
 		      (unsigned long)arch_now_ns());
+	log_flush(); /* before the guests are built, which takes this pCPU a while */
 	if (boot_option(&boot, "panic", opt, sizeof(opt)) && !strcmp(opt, "test"))
 		inbox_post(n - 1, &crash);
 	domains_boot(boot.mods, boot.nr_mods);
