@@ -70,11 +70,6 @@ int arch_vcpu_boot_context(struct vcpu *v, uint64_t rip, uint64_t rsp, uint64_t 
 	return 0;
 }
 
-void arch_vcpu_time_update(struct vcpu *v)
-{
-	v->arch.time_updates++;
-}
-
 mfn_t arch_guest_root(void)
 {
 	struct vcpu *v = current_vcpu();

@@ -54,16 +54,6 @@ int copy_to_guest(uint64_t gva, const void *src, size_t len)
 	return likely(copy_words((void *)gva, src, len) == 0) ? 0 : -XEN_EFAULT;
 }
 
-int guest_read64(uint64_t *out, uint64_t gva)
-{
-	return copy_from_guest(out, gva, 8);
-}
-
-int guest_write64(uint64_t gva, uint64_t val)
-{
-	return copy_to_guest(gva, &val, 8);
-}
-
 int guest_write_words(uint64_t gva, const uint64_t *words, unsigned n)
 {
 	return copy_to_guest(gva, words, n * 8UL);

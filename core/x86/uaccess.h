@@ -18,13 +18,7 @@ static inline bool guest_range_ok(uint64_t va, uint64_t len)
 }
 
 /**
- * guest_read64()/guest_write64() - one aligned or unaligned word. 0 or -XEN_EFAULT.
- */
-int guest_read64(uint64_t *out, uint64_t gva);
-int guest_write64(uint64_t gva, uint64_t val);
-
-/**
- * guest_push() - write @n words at @gva upwards, the range being checked once. For bounce frames.
+ * guest_write_words() - write @n words at @gva upwards, the range being checked once. For bounce frames.
  */
 int guest_write_words(uint64_t gva, const uint64_t *words, unsigned n);
 

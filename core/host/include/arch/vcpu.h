@@ -19,7 +19,6 @@ struct arch_vcpu {
 	unsigned restarts; /* hypercalls re-issued */
 	unsigned restart_nr;
 	uint64_t restart_args[6];
-	unsigned time_updates;
 	uint64_t switches_in;
 	uint64_t upcalls; /* event callbacks entered */
 };
