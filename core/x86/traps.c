@@ -18,6 +18,7 @@
 #include "core/x86/ptwrite.h"
 #include "core/x86/pv.h"
 #include "core/x86/segbase.h"
+#include "core/x86/stale_code.h"
 #include "core/x86/tsc.h"
 #include "core/x86/uaccess.h"
 #include "percpu/log.h"
@@ -221,6 +222,10 @@ static void guest_exception(struct vcpu *v, struct cpu_user_regs *r, unsigned ve
 		break;
 	case VEC_DB:
 		guest_debug(v);
+		break;
+	case VEC_BP:
+		stale_code_bp(v, r->rip);
+		pv_inject(v, VEC_BP, false, 0);
 		break;
 	case VEC_NMI:
 		if (!panic_nmi(r))
