@@ -204,6 +204,30 @@ static void test_emulated_step(void)
 	HC2(set_debugreg, 6, 0);
 }
 
+static bool breakpoint_hook(struct regs *r)
+{
+	return r->vec == TRAP_BP;
+}
+
+/*
+ * The two-byte form looks like a breakpoint that was taken away by the time someone looks: it is
+ * delivered like any other, and the code stays what it was.
+ */
+static void test_breakpoint(void)
+{
+	extern const uint8_t long_int3[], short_int3[];
+	unsigned long count = this_cpu()->trap.count;
+
+	trap_hook = breakpoint_hook;
+	__asm__ volatile("long_int3: .byte 0xcd, 0x03" ::: "memory");
+	CHECK_EQ(this_cpu()->trap.rip, (unsigned long)long_int3 + 2, "rip after int 3");
+	__asm__ volatile("short_int3: int3" ::: "memory");
+	CHECK_EQ(this_cpu()->trap.rip, (unsigned long)short_int3 + 1, "rip after int3");
+	trap_hook = NULL;
+	CHECK_EQ(this_cpu()->trap.count, count + 2, "breakpoints");
+	CHECK(long_int3[0] == 0xcd && long_int3[1] == 3 && short_int3[0] == 0xcc, "code changed");
+}
+
 static struct proc *spinner;
 static uint64_t spinner_seen; /* its count at the last upcall */
 
@@ -290,6 +314,7 @@ void proc_state_tests(void)
 	test_syscall32();
 	test_debug();
 	test_emulated_step();
+	test_breakpoint();
 	test_events();
 	test_cpuid();
 }
