@@ -13,6 +13,8 @@ COMMANDS = {
     "iso": "launch.iso",
     "bench": "launch.bench",
     "gdb": "launch.gdb",
+    "ctl": "launch.ctl",
+    "plot": "launch.plot",
 }
 
 

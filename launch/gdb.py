@@ -8,7 +8,7 @@ import sys
 from launch import build, plan, ui
 from launch.errors import Parser, UsageError
 from launch.machine import Machine, Options, command, multiboot
-from launch.run import check_early, machine_options
+from launch.run import check_early, machine_options, settings
 from launch.units import parse_int
 
 
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     pcpus, mem, guests = check_early(args)
     where = build.hypervisor()
     mini = build.mini_kernel(where) if any(g.family == "mini" for g in guests) else None
-    boot_plan = plan.make_plan(guests, mini, {})
+    boot_plan = plan.make_plan(guests, mini, settings(args))
     options = Options(pcpus, plan.host_memory(boot_plan, mem), qemu_args=args.qemu_arg)
     with Machine() as machine:
         qemu = command(options, multiboot(where / "xylem.elf", " ".join(args.hv),

@@ -8,9 +8,11 @@ from pathlib import Path
 from launch.errors import UsageError
 from launch.units import MIB, parse_cpus, parse_int, parse_size
 
-MINI_ROLES = ("hello", "mem", "smp", "timer", "evtchn", "proc", "burn", "wake", "evil", "idle")
+MINI_ROLES = ("hello", "mem", "smp", "timer", "evtchn", "proc", "burn", "wake", "evil", "idle",
+              "pattern", "touch", "cache", "balloon")
 KINDS = ("linux", "mini", *(f"mini-{role}" for role in MINI_ROLES), "pv")
-KEYS = ("vcpus", "mem", "weight", "warp", "pin", "kernel", "initrd", "cmdline", "name", "script")
+KEYS = ("vcpus", "mem", "weight", "warp", "pin", "kernel", "initrd", "cmdline", "name", "script",
+        "min", "shares")
 MAX_VCPUS = 128
 MAX_GUESTS = 1000
 MIN_MEM = {"linux": 96 * MIB, "mini": 4 * MIB, "pv": 4 * MIB}
@@ -32,6 +34,8 @@ class Guest:
     initrd: Path | None = None
     script: Path | None = None
     cmdline: str = ""
+    min: int | None = None  # bytes; None: the hypervisor's own default
+    shares: int | None = None
     given: set[str] = field(default_factory=set)
 
     @property
@@ -105,6 +109,10 @@ def parse_guest(text: str, pcpus: int) -> tuple[Guest, int]:
             guest.mem = parse_size(value, what)
         elif key == "weight":
             guest.weight = parse_int(value, what, 1, 65535)
+        elif key == "min":
+            guest.min = parse_size(value, what)
+        elif key == "shares":
+            guest.shares = parse_int(value, what, 1, 1000000)
         elif key == "warp":
             guest.warp = parse_warp(value, what)
         elif key == "pin":
@@ -142,6 +150,10 @@ def _check(guest: Guest, options: list[str]) -> None:
         raise UsageError(f"{what}: mem is not a multiple of 4K")
     if guest.mem > 1 << 40:
         raise UsageError(f"{what}: mem is more than 1T")
+    if guest.min is not None and guest.min % 4096:
+        raise UsageError(f"{what}: min is not a multiple of 4K")
+    if guest.min is not None and guest.min > guest.mem:
+        raise UsageError(f"{what}: min is more than mem")
 
 
 def expand(specs: list[str], pcpus: int) -> list[Guest]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from launch import build, plan, ui
 from launch.errors import Parser, XylemError
-from launch.run import EPILOG, check_early, machine_options
+from launch.run import EPILOG, check_early, machine_options, settings
 
 GRUB_CFG = """\
 serial --unit=0 --speed=115200
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     pcpus, mem, guests = check_early(args)
     where = build.hypervisor()
     mini = build.mini_kernel(where) if any(g.family == "mini" for g in guests) else None
-    boot_plan = plan.make_plan(guests, mini, {})
+    boot_plan = plan.make_plan(guests, mini, settings(args))
     make_iso(where, boot_plan, " ".join(args.hv), Path(args.output))
     need = plan.host_memory(boot_plan, mem) >> 20
     print(f"{args.output}: boots {len(guests)} guests; to try it:\n"

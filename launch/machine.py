@@ -128,6 +128,9 @@ class Machine:
     def poll(self, timeout: float) -> Iterator[tuple[int, float, bytes]]:
         """(port, host time, data) of what arrived; waits at most timeout seconds."""
         for key, _ in self.selector.select(timeout):
+            if callable(key.data):
+                key.data(key.fileobj)
+                continue
             if not isinstance(key.data, int):
                 yield -1, time.monotonic(), b""
                 continue

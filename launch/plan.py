@@ -106,6 +106,10 @@ def make_plan(guests: list[Guest], mini_kernel: Path | None, settings: dict[str,
         words += [f"vcpus={guest.vcpus}", f"mem={format_size(guest.mem)}",
                   f"weight={guest.weight}", f"warp={guest.warp}", f"pin={guest.pin}",
                   f'cmdline="{quoted(cmdline_of(guest))}"']
+        if guest.min is not None:
+            words.append(f"min={format_size(guest.min)}")
+        if guest.shares is not None:
+            words.append(f"shares={guest.shares}")
         lines.append(" ".join(words))
     plan.config = "\n".join(lines) + "\n"
     return plan

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from launch.memory import MemoryLog
+
 _LINE = re.compile(r"\[ *([0-9]+\.[0-9]+)\] ([^|]{1,40})\| ?(.*)")
 
 
@@ -94,6 +96,7 @@ class Results:
     halt_status: int | None = None
     panic: bool = False
     totals: dict[str, Any] = field(default_factory=dict)
+    memory: MemoryLog = field(default_factory=MemoryLog)
 
     def take_record(self, text: str) -> dict[str, Any] | None:
         """Take one line of COM2."""
@@ -109,6 +112,8 @@ class Results:
                            if key not in ("ev", "status", "t_ns")}
         elif record["ev"] == "panic":
             self.panic = True
+        elif record["ev"] in ("mem", "memory"):
+            self.memory.take(record)
         elif record.get("guest") in self.guests:
             self.guests[record["guest"]].record(record)
         return record

@@ -58,7 +58,9 @@ def document(results: Results, pcpus: int, mem: int, exit_status: int, wall_s: f
             "pcpus_online": results.pcpus_online, "mem_mib": mem // 1048576,
             "boot_s": results.boot_s, "wall_s": round(wall_s, 3), "kernels": kernels,
             "hypervisor": results.totals,
-            "guests": [guest_json(guest) for guest in results.guests.values()]}
+            "guests": [guest_json(guest) for guest in results.guests.values()],
+            "memory": results.memory.final(),
+            "mem_series": [sample.json() for sample in results.memory.series]}
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

@@ -2,10 +2,11 @@
 """./xylem run: build, boot, show, report."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
-from launch import build, guestspec, kernelimg, plan, report, ui
+from launch import build, guestspec, kernelimg, memory, plan, report, ui
 from launch.errors import Parser, UsageError
 from launch.machine import Machine, Options, multiboot
 from launch.records import LogLine
@@ -22,6 +23,7 @@ KIND is one of: {' '.join(guestspec.KINDS)}.
 COUNT guests are alike. Keys, separated by commas:
   vcpus=N  mem=SIZE  weight=N (256)  warp=off|WARP_US:L_US:U_US  pin=all|0-3+5
   kernel=FILE  initrd=FILE  cmdline="..."  name=NAME  script=FILE
+  min=SIZE (memory that is never taken from it)  shares=N (memory shares)
 A linux guest does what xylem.task= on its command line says: none, shell,
 idle=SECONDS, stress=SECONDS or script (the file given by script=).
 
@@ -29,7 +31,11 @@ Examples:
   ./xylem run
   ./xylem run --pcpus 4 --guest linux:2,vcpus=2 --guest mini:8 --json out.json
   ./xylem run --guest linux,name=sh,cmdline=xylem.task=shell --attach sh
+  ./xylem run --mem 1G --guest linux:8 --tax 50 --for 60 --json out.json
   ./xylem run --guest pv,kernel=bzImage,initrd=my.cpio,vcpus=4,mem=512M
+
+While it runs, ./xylem ctl looks at and steers its guests' memory; afterwards
+./xylem plot out.json draws it.
 
 Exit status: 0 all guests ended cleanly (or --for elapsed), 1 not so,
 2 wrong options, 3 the hypervisor panicked.
@@ -52,12 +58,15 @@ def parser() -> Parser:
                      help="deterministic time: one instruction is one ns (slow)")
     out.add_argument("--iso", action="store_true",
                      help="boot by GRUB from a CD image instead of QEMU's own loader")
+    out.add_argument("--mem-view", action=argparse.BooleanOptionalAction, default=None,
+                     help="show the guests' memory while they run (default: on a terminal; "
+                     "elsewhere it is one line per period)")
     out.add_argument("--verbose", action="store_true", help="show everything, with time stamps")
     return out
 
 
 def machine_options(out: Parser) -> None:
-    """--pcpus, --mem, --guest, --qemu-arg, --hv."""
+    """What describes a machine and its hypervisor's settings."""
     out.add_argument("--pcpus", metavar="N", default="4", help="physical CPUs, 1 to 255 (4)")
     out.add_argument("--mem", metavar="SIZE", help="host memory (what the guests need)")
     out.add_argument("--guest", metavar="KIND[:COUNT][,KEY=VALUE...]", action="append",
@@ -66,6 +75,34 @@ def machine_options(out: Parser) -> None:
                      help="pass one word on to QEMU; may be repeated")
     out.add_argument("--hv", metavar="OPTION", action="append", default=[],
                      help="pass one word on to the hypervisor's command line")
+    out.add_argument("--tax", metavar="PCT", help="idle-memory tax, 0 to 100 (75)")
+    out.add_argument("--scan-rate", metavar="N",
+                     help="pages per second that the sharing scanners look at, 0: none")
+    out.add_argument("--mem-period", metavar="MS",
+                     help="time between two memory records (1000; 0: none)")
+    out.add_argument("--set", metavar="KEY=VALUE", action="append", default=[],
+                     help="any other setting of the hypervisor; may be repeated")
+
+
+# option: (key of the hypervisor's setting, lowest, highest)
+_SETTINGS = {"tax": ("mem.tax", 0, 100), "scan_rate": ("scan.rate", 0, 10**9),
+             "mem_period": ("mem.record_ms", 0, 3600000)}
+
+
+def settings(args: argparse.Namespace) -> dict[str, str]:
+    """The hypervisor's settings that the options ask for."""
+    out = {}
+    for name, (key, low, high) in _SETTINGS.items():
+        text = getattr(args, name)
+        if text is not None:
+            out[key] = str(parse_int(text, f"--{name.replace('_', '-')}", low, high))
+    for text in args.set:
+        key, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[a-z][a-z0-9_.]{0,50}", key) \
+                or not re.fullmatch(r"[A-Za-z0-9_.:+-]{1,60}", value):
+            raise UsageError(f"--set: '{text}' is not KEY=VALUE")
+        out[key] = value
+    return out
 
 
 def check_early(args: argparse.Namespace) -> tuple[int, int | None, list[guestspec.Guest]]:
@@ -125,6 +162,7 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     seconds = parse_seconds(args.seconds, "--for") if args.seconds else None
     timeout = parse_seconds(args.timeout, "--timeout") if args.timeout else None
+    chosen = settings(args)
     pcpus, mem, guests = check_early(args)
     names = [guest.name for guest in guests]
     if args.attach and args.attach not in names:
@@ -134,7 +172,7 @@ def main(argv: list[str]) -> int:
     where = build.hypervisor()
     need_mini = any(guest.family == "mini" for guest in guests)
     boot_plan = plan.make_plan(guests, build.mini_kernel(where) if need_mini else None,
-                               {"attach": args.attach} if args.attach else {})
+                               {**chosen, **({"attach": args.attach} if args.attach else {})})
     for facts in boot_plan.kernels.values():
         ui.say(f"{facts['file']}: sha256 {facts['sha256']}")
     options = Options(pcpus, plan.host_memory(boot_plan, mem), args.icount, args.qemu_arg,
@@ -147,6 +185,8 @@ def main(argv: list[str]) -> int:
     session = Session(boot_plan, options, Limits(seconds, timeout), printer.line, args.attach,
                       log)
     printer.session = session
+    session.control = True
+    show_memory(session, args)
     words = [*args.hv]
 
     def boot(machine: Machine) -> list[str]:
@@ -165,12 +205,29 @@ def main(argv: list[str]) -> int:
     if log:
         log.close()
     print(f"\n{report.table(outcome.results)}")
+    memory_table = memory.final_table(outcome.results.memory)
+    if memory_table:
+        print(f"\n{memory_table}")
     print(f"\n{summary(outcome.what, outcome.wall_s, session)}", flush=True)
     if args.json:
         report.write_json(Path(args.json), report.document(
             outcome.results, pcpus, options.mem, outcome.status, outcome.wall_s, outcome.what,
             list(boot_plan.kernels.values())))
     return outcome.status
+
+
+def show_memory(session: Session, args: argparse.Namespace) -> None:
+    """Choose how memory is shown while the guests run."""
+    log = session.results.memory
+    if args.attach or args.mem_view is False:
+        return
+    if sys.stdout.isatty():
+        session.progress = ui.Board(lambda height, width: memory.view(log, height, width))
+    elif args.mem_view:
+        def line() -> None:
+            session.progress.clear()
+            print(f"memory | {memory.line(log)}", flush=True)
+        session.on_sample = line
 
 
 def summary(what: str, wall_s: float, session: Session) -> str:

@@ -2,14 +2,17 @@
 """One run of the hypervisor from start to end, and what came of it."""
 
 import selectors
+import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
-from launch import ui
+from launch import memory, ui
 from launch.console import Terminal
+from launch.control import ControlServer, check_words
+from launch.errors import UsageError, XylemError
 from launch.machine import (EXIT_PANIC, EXIT_SUCCESS, Machine, Options, command,
                             hypervisor_status)
 from launch.plan import Plan
@@ -48,6 +51,9 @@ class Session:
         self._ending = ""  # why 'q' was sent
         self._deadline: float | None = None
         self._for_at: float | None = None
+        self._server: ControlServer | None = None
+        self.control = False  # whether ./xylem ctl may connect
+        self.on_sample: Callable[[], None] | None = None  # after each memory sample
         self.results = Results({guest.name: GuestResult(guest.name, guest.kind, guest.vcpus,
                                                         guest.mem / MIB)
                                 for guest in plan.guests})
@@ -87,10 +93,56 @@ class Session:
             self.progress.quiet()
         elif port == 1:
             record = self.results.take_record(line)
-            if self._log and record and record["ev"] != "stat":
+            if self._log and record and record["ev"] not in ("stat", "mem"):
                 self._log.write(f"{line}\n")
+            if record and record["ev"] == "ctl" and self._server:
+                self._server.take(record)
+            if record and record["ev"] == "mem" and "total" in record and self.on_sample:
+                self.on_sample()
             if record and record["ev"] == "boot" and self._limits.seconds:
                 self._for_at = when + self._limits.seconds
+
+    def _listen(self, machine: Machine, stack: ExitStack) -> None:
+        try:
+            self._server = stack.enter_context(ControlServer(
+                machine.selector, lambda *what: self._command(machine, *what)))
+        except (XylemError, OSError) as error:
+            ui.say(f"./xylem ctl will not work: {error}")
+
+    def _command(self, machine: Machine, client: socket.socket, words: list[str]) -> None:
+        """A command of ./xylem ctl."""
+        assert self._server
+        try:
+            check_words(words)
+            if words[0] == "list":
+                self._server.answer(client, {"ok": True, **self._listing()})
+                return
+            # A name stands first wherever there is one; the hypervisor looks it up again.
+            if len(words) == 3 and words[0] != "set":
+                self._check_name(words)
+        except UsageError as error:
+            self._server.answer(client, {"ok": False, "error": str(error)})
+            return
+        machine.send(1, self._server.forward(client, words))
+
+    def _check_name(self, words: list[str]) -> None:
+        guest = self.results.guests.get(words[1])
+        if guest is None:
+            names = list(self.results.guests)
+            raise UsageError(f"{words[0]}: no guest is called '{words[1]}' (there are: "
+                             f"{' '.join(names[:20])}{' ...' if len(names) > 20 else ''})")
+        if guest.state != "running":
+            raise UsageError(f"{words[0]}: {words[1]} is {guest.state}")
+
+    def _listing(self) -> dict[str, Any]:
+        log = self.results.memory
+        pages = log.last.guests if log.last else {}
+        return {"guests": [{"name": guest.name, "state": guest.state, "vcpus": guest.vcpus,
+                            "mem_mib": guest.mem_mib,
+                            "memory": pages.get(guest.name) if guest.state == "running" else None}
+                           for guest in self.results.guests.values()],
+                "total": log.last.total if log.last else {},
+                "headline": memory.headline(log, log.last) if log.last else ""}
 
     def _pump(self, machine: Machine, terminal: Terminal | None) -> str:
         """Until QEMU closes its ports; returns why it was killed, or ''."""
@@ -119,6 +171,7 @@ class Session:
             except KeyboardInterrupt:
                 if self._ending:
                     return "interrupted"
+                self.progress.clear()
                 ui.say("ending the guests (again: at once)")
                 self._quit(machine, "interrupted")
         return ""
@@ -130,6 +183,8 @@ class Session:
             machine = stack.enter_context(Machine(self._options.ports))
             what_to_boot = boot(machine)
             machine.start(command(self._options, what_to_boot))
+            if self.control:
+                self._listen(machine, stack)
             terminal = None
             if self._attach:
                 terminal = stack.enter_context(Terminal())

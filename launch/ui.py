@@ -2,11 +2,13 @@
 """What the user sees while things take time."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from launch.errors import XylemError
@@ -55,6 +57,39 @@ class Progress:
         """Other output was just shown: no status line is due on a dumb terminal."""
         if not self._tty:
             self._last = time.monotonic()
+
+
+class Board(Progress):
+    """A status line with a table below it, redrawn in place at the bottom of a terminal."""
+
+    def __init__(self, view: Callable[[int, int], list[str]]) -> None:
+        super().__init__()
+        self._view = view  # (height, width) -> lines
+        self._height = 0
+        self._shown = 0.0
+
+    def show(self, text: str) -> None:
+        now = time.monotonic()
+        if now - self._shown < 0.25:
+            return
+        self._shown = now
+        columns, rows = shutil.get_terminal_size()
+        lines = [line[:columns - 1] for line in
+                 [text, *self._view(max(0, rows // 2 - 1), columns - 1)]]
+        self.clear()
+        sys.stdout.write("\n".join(lines))
+        sys.stdout.flush()
+        self._height = len(lines)
+
+    def clear(self) -> None:
+        if self._height:
+            up = f"\033[{self._height - 1}A" if self._height > 1 else ""
+            sys.stdout.write(f"\r{up}\033[J")
+            sys.stdout.flush()
+            self._height = 0
+
+    def quiet(self) -> None:
+        """It always is one, on a terminal."""
 
 
 def say(text: str) -> None:

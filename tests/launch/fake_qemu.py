@@ -22,6 +22,15 @@ def end(state: str, reason: str = "") -> str:
             '"events":3,"hypercalls":4}' % (state, reason))
 
 
+def sample(seq: int, seconds: float, given: int, used: int) -> list[str]:
+    """A memory sample in two records, as the hypervisor sends a large one."""
+    head = '{"ev":"mem","seq":%d,"t_ns":%d' % (seq, seconds * 1e9)
+    return [head + ',"dom":[["g1",%d,1500,1000,512,256,128,64,32,40,2048,32,80]]}' % given,
+            head + ',"total":{"frames":8192,"free":%d,"used":%d,"state":"high","tax":75,'
+            '"given":%d,"touched":1500,"shared":256,"shared_frames":10,"saved":245,"swapped":64,'
+            '"ballooned":32,"scanned":%d}}' % (8192 - used, used, given, seq * 1000)]
+
+
 def main() -> int:
     """The scenario; the exit status is QEMU's."""
     paths = re.findall(r"path=(\S+)", " ".join(sys.argv))
@@ -61,6 +70,25 @@ def main() -> int:
             received += ports[1].recv(100)
         say(1, end("killed", "ended by request"))
         return 0x23
+    if scenario == "memory":  # two samples, then commands until told to quit
+        for line in [*sample(1, 1.0, 2048, 1200), *sample(2, 2.0, 2048, 1400)]:
+            say(1, line)
+        received = b""
+        while True:
+            received += ports[1].recv(100)
+            *lines, received = received.split(b"\n")
+            for words in (line.decode().split() for line in lines):
+                if words == ["q"]:
+                    say(1, '{"ev":"memory","t_ns":2000000000,"given_pages":2048,'
+                        '"touched_pages":1500,"frames_used":1400,"shared_pages":256,'
+                        '"saved_pages":245,"swapped_pages":64,"ballooned_pages":32}')
+                    say(1, end("killed", "ended by request"))
+                    return 0x23
+                if words[2] == "tax":
+                    say(1, '{"ev":"ctl","id":%s,"ok":true,"tax":%s}' % (words[1], words[3]))
+                else:
+                    say(1, '{"ev":"ctl","id":%s,"ok":false,"error":"%s: no"}'
+                        % (words[1], " ".join(words[2:])))
     if scenario == "echo":  # a console that echoes until 'exit'
         received = b""
         while b"exit\n" not in received:

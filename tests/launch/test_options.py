@@ -144,7 +144,7 @@ class Command(unittest.TestCase):
         self.assertEqual((done.returncode, len(done.stderr.splitlines())), (2, 1))
 
     def test_help(self) -> None:
-        for command in ("run", "test", "iso", "bench", "gdb"):
+        for command in ("run", "test", "iso", "bench", "gdb", "ctl", "plot"):
             with self.subTest(command=command):
                 done = self.run_launcher(command, "--help")
                 self.assertEqual(done.returncode, 0, done.stderr)
