@@ -13,5 +13,9 @@ void role_burn(void);
 void role_wake(void);
 void role_evil(void);
 void role_idle(void);
+void role_pattern(void);
+void role_touch(void);
+void role_cache(void);
+void role_balloon(void);
 
 #endif

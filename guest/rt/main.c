@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Start of day: bring the runtime up in order, then run the role. */
+#include "rt/balloon.h"
 #include "rt/cpu.h"
 #include "rt/event.h"
 #include "rt/hypercall.h"
@@ -56,6 +57,7 @@ void start_of_day(struct start_info *si)
 	}
 	timer_init();
 	events_unmask();
+	balloon_init();
 
 	for (const struct role *r = roles; r->name; r++)
 		if (!strcmp(r->name, role_name))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Boot memory: p2m and m2p, the direct map, the page allocator. */
 #include "rt/mem.h"
+#include "rt/balloon.h"
 #include "rt/event.h"
 #include "rt/hypercall.h"
 #include "rt/role.h"
@@ -19,8 +20,9 @@ static unsigned long boot_end;			 /* first pfn not mapped at KERNEL_BASE */
 static unsigned long dmapped;			 /* pfns below have a direct mapping */
 
 static atomic_flag lock = ATOMIC_FLAG_INIT;
-static unsigned long bump, bump_end, free_count;
-static void *free_list; /* linked through the pages' first words */
+static unsigned long bump, bump_end; /* pages that nobody has had yet */
+/* Pages that were given back: a bit each, so that a free page is never touched. */
+static unsigned long *freed, freed_words, freed_hint, freed_count;
 
 unsigned long pfn_to_mfn(unsigned long pfn)
 {
@@ -199,6 +201,8 @@ void mem_init(struct start_info *si)
 	drop_boot_aliases(pt_next);
 	bump = pt_next;
 	bump_end = nr_pages;
+	freed_words = (nr_pages + 63) / 64;
+	freed = pages_alloc((freed_words * 8 + PAGE_SIZE - 1) / PAGE_SIZE);
 }
 
 static void lock_alloc(bool *was)
@@ -230,33 +234,74 @@ void *pages_alloc(unsigned long n)
 	return memset(pfn_to_virt(pfn), 0, n * PAGE_SIZE);
 }
 
-void *page_alloc(void)
+/* With the lock held; there is one. */
+static unsigned long take_freed(void)
 {
-	void *p;
+	unsigned long w = freed_hint, bit;
+
+	while (!freed[w])
+		w = (w + 1) % freed_words;
+	bit = (unsigned long)__builtin_ctzl(freed[w]);
+	freed[w] &= freed[w] - 1;
+	freed_hint = w;
+	freed_count--;
+	return w * 64 + bit;
+}
+
+void *page_try_alloc(unsigned long keep)
+{
+	unsigned long pfn = ~0UL;
 	bool was;
 
 	lock_alloc(&was);
-	p = free_list;
-	if (p) {
-		free_list = *(void **)p;
-		free_count--;
-	}
+	if (bump_end - bump + freed_count > keep)
+		pfn = freed_count ? take_freed() : bump++;
 	unlock_alloc(was);
-	return p ? memset(p, 0, PAGE_SIZE) : pages_alloc(1);
+	return pfn == ~0UL ? NULL : memset(pfn_to_virt(pfn), 0, PAGE_SIZE);
+}
+
+void *page_alloc(void)
+{
+	for (;;) {
+		void *p = page_try_alloc(0);
+
+		if (p)
+			return p;
+		if (!balloon_relieve())
+			panic("out of memory (%lu pages in all, %lu in the balloon)", nr_pages,
+			      balloon_pages());
+	}
+}
+
+bool page_take(unsigned long keep, unsigned long *pfn)
+{
+	bool was, got;
+
+	lock_alloc(&was);
+	got = bump_end - bump + freed_count > keep;
+	if (got)
+		*pfn = freed_count ? take_freed() : --bump_end;
+	unlock_alloc(was);
+	return got;
+}
+
+void page_give(unsigned long pfn)
+{
+	bool was;
+
+	lock_alloc(&was);
+	freed[pfn / 64] |= 1UL << pfn % 64;
+	freed_hint = pfn / 64;
+	freed_count++;
+	unlock_alloc(was);
 }
 
 void page_free(void *page)
 {
-	bool was;
-
-	lock_alloc(&was);
-	*(void **)page = free_list;
-	free_list = page;
-	free_count++;
-	unlock_alloc(was);
+	page_give(virt_to_pfn(page));
 }
 
 unsigned long pages_left(void)
 {
-	return bump_end - bump + free_count;
+	return bump_end - bump + freed_count;
 }

@@ -57,8 +57,16 @@ static inline unsigned long virt_to_mfn(const volatile void *va)
 
 /* Zeroed page(s), direct-map address; out of memory panics. Any context, any vCPU. */
 void *page_alloc(void);
+/* The same, or NULL when that would leave less than `keep` free pages. */
+void *page_try_alloc(unsigned long keep);
 void *pages_alloc(unsigned long n); /* contiguous pfns; not for page_free() as a whole */
 void page_free(void *page);
+/*
+ * Take a free page as it is, not even touched, if more than `keep` are free;
+ * pages that somebody has used before go first. Give one back the same way.
+ */
+bool page_take(unsigned long keep, unsigned long *pfn);
+void page_give(unsigned long pfn);
 unsigned long pages_left(void);
 
 /* Give a page a page table's read-only mapping, or its writable one back. */

@@ -8,6 +8,7 @@
 
 const char *role_name = "none";
 static _Atomic uint64_t rnd_state;
+#define RND_STEP 0x9e3779b97f4a7c15ULL
 
 void role_shutdown(unsigned int reason)
 {
@@ -69,9 +70,5 @@ uint64_t rnd_init(void)
 /* splitmix64: any seed is good, and several vCPUs may draw at once. */
 uint64_t rnd(void)
 {
-	uint64_t z = atomic_fetch_add(&rnd_state, 0x9e3779b97f4a7c15ULL) + 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-	return z ^ (z >> 31);
+	return mix64(atomic_fetch_add(&rnd_state, RND_STEP) + RND_STEP);
 }

@@ -47,5 +47,12 @@ void cmdline_init(const char *cmdline);
 /* Random numbers, seeded by `seed=`; printed by rnd_init(). */
 uint64_t rnd_init(void);
 uint64_t rnd(void);
+/* splitmix64's finalizer: numbers that look random, made of any that do not. */
+static inline uint64_t mix64(uint64_t z)
+{
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
 
 #endif
