@@ -20,7 +20,7 @@
 
 #define POLICY_TAX_DEFAULT 75
 #define POLICY_SHARES_MAX 1000000u
-#define POLICY_PAGES_MAX (1ULL << 26) /* of one domain */
+#define POLICY_PAGES_MAX (1ULL << 24) /* of one domain */
 #define POLICY_ONE 65536u	      /* the fraction 1 */
 
 struct policy_dom {
