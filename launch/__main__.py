@@ -12,6 +12,7 @@ COMMANDS = {
     "test": "launch.test",
     "iso": "launch.iso",
     "bench": "launch.bench",
+    "stress": "launch.stress",
     "gdb": "launch.gdb",
     "ctl": "launch.ctl",
     "plot": "launch.plot",
