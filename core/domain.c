@@ -167,6 +167,7 @@ void domain_free(struct domain *d)
 {
 	unsigned id = d->id;
 
+	memctl_domain_done(d);
 	evtchn_domain_free(d);
 	for (unsigned i = 0; i < d->max_vcpus; i++)
 		if (d->vcpu[i])

@@ -18,6 +18,7 @@
 #include "core/evtchn.h"
 #include "core/hypercall.h"
 #include "core/types.h"
+#include "memsvc/memctl.h"
 #include "memsvc/mm.h"
 #include "percpu/inbox.h"
 #include "percpu/rcu.h"
@@ -125,6 +126,7 @@ struct domain {
 	uint64_t start_ns, end_ns;	/* system time */
 
 	struct mm mm;
+	struct memctl_dom memctl;
 	struct evtchn_dom evt;
 	struct console con;
 	uint8_t handle[16];

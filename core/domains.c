@@ -10,6 +10,7 @@
 #include "core/fmt.h"
 #include "core/lib.h"
 #include "core/stats.h"
+#include "memsvc/memctl.h"
 #include "percpu/log.h"
 
 #define COMMAND_POLL_NS (100 * NS_PER_MS)
@@ -194,6 +195,8 @@ static void apply_setting(void)
 		sched_set_allowance(v * NS_PER_US);
 		return;
 	}
+	if (memctl_set(item.key, item.value) == 0)
+		return;
 	fmt_snprintf(text, sizeof(text), "line %u: set %s %s: unknown key or bad value", item.line,
 		     item.key, item.value);
 	config_error(text);
@@ -275,6 +278,7 @@ void domains_boot(const struct boot_module *mods, unsigned n)
 	run.nr_mods = n;
 	domains_init();
 	domain_set_empty_hook(maybe_finish);
+	memctl_start();
 	timer_init(&run.command_timer, command_poll);
 	timer_arm(&run.command_timer, arch_now_ns() + COMMAND_POLL_NS);
 	if (m)

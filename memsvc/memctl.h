@@ -27,10 +27,10 @@ struct domain;
 /* In struct domain. All zero: not under control (yet). */
 struct memctl_dom {
 	/* Set at creation. */
-	uint64_t max;	/* pages; 0: not under control */
-	uint64_t charge; /* frames admission has set aside for it */
+	uint64_t max;	   /* pages; 0: not under control */
+	uint64_t overhead; /* frames that admission has set aside for it beside min */
 	/* Settings (any). */
-	_Atomic uint64_t min;		  /* pages */
+	_Atomic uint64_t min; /* pages */
 	_Atomic uint32_t shares;
 	_Atomic uint64_t balloon_manual; /* pages it shall give up, or MEMCTL_BALLOON_AUTO */
 	/* Figures; written by pCPU 0, read by any. */
@@ -39,8 +39,8 @@ struct memctl_dom {
 	_Atomic uint64_t balloon_target; /* pages it shall have given up */
 	_Atomic bool over;		 /* above its target */
 	/* pCPU 0's. */
-	uint64_t balloon_step;
-	uint64_t balloon_since_ns; /* when the target last rose; 0: it was reached */
+	uint64_t balloon_step, balloon_gone; /* last step; given up at the last look */
+	uint64_t balloon_since_ns;	     /* when the target last rose; 0: it was reached */
 	struct sampler sampler;
 };
 
@@ -66,13 +66,13 @@ void memctl_stats_of(struct domain *d, struct memctl_stats *out);
 
 struct memctl_host_stats {
 	enum mem_state state;
-	unsigned tax;		     /* percent */
-	uint64_t frames, free;	     /* managed, free now */
-	uint64_t mark[MEM_STATES];   /* thresholds in frames */
-	uint64_t committed;	     /* set aside by admission: minima and overhead */
-	uint64_t admissible;	     /* most that can be */
+	unsigned tax;		      /* percent */
+	uint64_t frames, free;	      /* managed, free now */
+	uint64_t mark[MEM_STATES];    /* thresholds in frames */
+	uint64_t committed;	      /* set aside by admission: minima and overhead */
+	uint64_t admissible;	      /* most that can be */
 	uint64_t entered[MEM_STATES]; /* times each state was entered */
-	uint64_t exhausted;	     /* times every means was used up */
+	uint64_t exhausted;	      /* times every means was used up */
 	uint64_t sample_ms, sample_pages, period_ms;
 };
 
@@ -135,11 +135,12 @@ void memctl_domain_init(struct domain *d, uint64_t max, uint64_t min, uint32_t s
 void memctl_domain_done(struct domain *d);
 
 /**
- * memctl_room() - whether @pages frames can be taken at once without dropping below the soft
- * threshold; when not, the controller is told to make room: ask again some ms later. For the
- * builder. Any pCPU.
+ * memctl_reserve() - set @pages frames aside that a builder is about to take. False when the
+ * domains that run would be pressed by it: the controller makes room, ask again some ms later.
+ * memctl_unreserve() when they have been taken, or the build failed. Any pCPU.
  */
-bool memctl_room(uint64_t pages);
+bool memctl_reserve(uint64_t pages);
+void memctl_unreserve(uint64_t pages);
 
 /**
  * memctl_kick() - memory ran out or is about to: look at once. Lock-free, any pCPU, any context with

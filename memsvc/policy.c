@@ -8,7 +8,7 @@
 #define X_BITS 24
 #define X_MAX ((POLICY_PAGES_MAX * (TAX_UNIT + 1)) << X_BITS)
 _Static_assert(POLICY_SHARES_MAX <= 1u << X_BITS, "a step is at most a page");
-_Static_assert(POLICY_PAGES_MAX * (TAX_UNIT + 1) < 1ULL << (63 - X_BITS), "X_MAX fits");
+_Static_assert(POLICY_PAGES_MAX *(TAX_UNIT + 1) < 1ULL << (63 - X_BITS), "X_MAX fits");
 
 static unsigned untaxed(unsigned tax)
 {

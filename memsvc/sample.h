@@ -23,12 +23,12 @@ struct mm;
 #define SAMPLE_LOOKS 8 /* looks at the running period's count */
 
 struct sampler {
-	uint32_t n;			/* names under sample */
-	uint32_t touched;		/* of them, seen to be in use so far in this period */
-	uint32_t looks;			/* looks in this period so far */
-	bool primed;			/* a whole period has been seen */
-	uint32_t slow, fast;		/* averages over whole periods */
-	uint64_t began_ns, began_run;	/* real and run time of the period's begin */
+	uint32_t n;		      /* names under sample */
+	uint32_t touched;	      /* of them, seen to be in use so far in this period */
+	uint32_t looks;		      /* looks in this period so far */
+	bool primed;		      /* a whole period has been seen */
+	uint32_t slow, fast;	      /* averages over whole periods */
+	uint64_t began_ns, began_run; /* real and run time of the period's begin */
 	uint64_t rng;
 	uint32_t gfn[SAMPLE_MAX];
 };

@@ -120,9 +120,8 @@ Test(policy, limits)
 	cr_assert_eq(policy_targets(d, 3, 0, 0), 60);
 	cr_assert_eq(policy_targets(d, 0, 5, 0), 0);
 	/* The extremes of every field. */
-	struct policy_dom big[2] = {
-		dom(0, POLICY_PAGES_MAX, 0, 1),
-		dom(0, POLICY_PAGES_MAX, POLICY_PAGES_MAX, POLICY_SHARES_MAX)};
+	struct policy_dom big[2] = {dom(0, POLICY_PAGES_MAX, 0, 1),
+				    dom(0, POLICY_PAGES_MAX, POLICY_PAGES_MAX, POLICY_SHARES_MAX)};
 
 	cr_assert_eq(policy_targets(big, 2, 2 * POLICY_PAGES_MAX, 100), 2 * POLICY_PAGES_MAX);
 	cr_assert_eq(policy_targets(big, 2, POLICY_PAGES_MAX, 100), POLICY_PAGES_MAX);
@@ -254,9 +253,9 @@ Test(policy, states)
 		uint64_t free;
 		enum mem_state s;
 	} walk[] = {
-		{10000, MEM_HIGH}, {600, MEM_HIGH}, {400, MEM_HIGH}, {399, MEM_SOFT},
-		{600, MEM_SOFT},   {601, MEM_HIGH}, {199, MEM_HARD}, {400, MEM_HARD},
-		{401, MEM_SOFT},   {200, MEM_SOFT}, {99, MEM_LOW},   {200, MEM_LOW},
+		{10000, MEM_HIGH}, {600, MEM_HIGH}, {400, MEM_HIGH},  {399, MEM_SOFT},
+		{600, MEM_SOFT},   {601, MEM_HIGH}, {199, MEM_HARD},  {400, MEM_HARD},
+		{401, MEM_SOFT},   {200, MEM_SOFT}, {99, MEM_LOW},    {200, MEM_LOW},
 		{201, MEM_HARD},   {50, MEM_LOW},   {5000, MEM_HIGH}, {0, MEM_LOW},
 	};
 	enum mem_state s = MEM_HIGH;

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* Between memsvc/memctl*.c only. */
+#ifndef MEMSVC_MEMCTL_IMPL_H
+#define MEMSVC_MEMCTL_IMPL_H
+
+#include "memsvc/memctl.h"
+#include "memsvc/mm.h"
+
+struct memctl {
+	/* Settings (any). */
+	_Atomic uint64_t tax, period_ns, sample_ns, sample_pages, balloon_wait_ns, swap,
+		swap_reserve;
+	/* (any) */
+	_Atomic uint64_t committed;   /* frames set aside by admission; kept <= admissible by CAS */
+	_Atomic uint64_t reserved;    /* frames that builders are about to take */
+	_Atomic uint64_t room_wanted; /* frames the next builder waits for */
+	/* Written by pCPU 0, read by any. */
+	uint64_t own; /* frames the hypervisor used before the first domain */
+	_Atomic uint32_t state;
+	_Atomic bool squeezed; /* room is wanted and nobody has more than its target */
+	_Atomic uint64_t entered[MEM_STATES];
+	_Atomic uint64_t exhausted;
+	bool started;
+};
+
+extern struct memctl memctl;
+
+/** memctl_admissible() - frames that can be promised in all. */
+uint64_t memctl_admissible(void);
+
+/** memctl_look() - look at memory soon. Any pCPU. */
+void memctl_look(void);
+
+/** memctl_count() - a counter of a running domain, never below 0. */
+uint64_t memctl_count(const struct mm *mm, enum mm_kind k);
+
+/** memctl_balloon_bound() - the guest listens for its balloon target. */
+bool memctl_balloon_bound(struct domain *d);
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/* The memory controller at work: a timer on pCPU 0; see memctl.h. */
+#include "core/domain.h"
+#include "core/lib.h"
+#include "memsvc/memctl_impl.h"
+#include "memsvc/p2m.h"
+#include "percpu/log.h"
+
+#define TICK_NS (20 * NS_PER_MS)
+#define LOOK_MIN_NS (2 * NS_PER_MS) /* between two divisions, however often they are asked for */
+#define IDLE_NS NS_PER_SEC	    /* between two while memory is plenty */
+#define STARVED_NS (100 * NS_PER_MS)
+#define STUCK_NS NS_PER_SEC
+/* A domain's use for more memory than it has: an eighth, and this much, between two divisions. */
+#define GROWTH 256
+#define BALLOON_MIN_STEP 16
+
+/* A domain at one division. */
+struct entry {
+	struct domain *d;
+	uint64_t data, gone, swapped;
+};
+
+static struct entry entries[MAX_DOMAINS];
+static struct policy_dom shares[MAX_DOMAINS];
+
+/* pCPU 0's, but for the message. */
+static struct {
+	struct timer timer;
+	struct inbox_msg msg;
+	_Atomic bool msg_busy;
+	_Atomic bool starved; /* an allocation has failed since the last tick */
+	bool look;
+	uint64_t starved_until, divided_ns, told_ns;
+	unsigned sample_at;
+	/* Progress while memory is low. */
+	uint64_t reclaimed, progress_ns;
+	bool stuck;
+} run;
+
+static uint64_t get(const _Atomic uint64_t *v)
+{
+	return atomic_load_explicit(v, memory_order_relaxed);
+}
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static uint64_t free_now(void)
+{
+	return minus(frames_free_count(), get(&memctl.reserved) + get(&memctl.room_wanted));
+}
+
+/* ---- the division ---- */
+
+/* What the domain could use: what it has, had, and may soon touch. */
+static struct policy_dom claim(const struct entry *e)
+{
+	const struct memctl_dom *m = &e->d->memctl;
+	uint64_t manual = get(&m->balloon_manual), most = m->max;
+	struct policy_dom p = {
+		.shares = atomic_load_explicit(&m->shares, memory_order_relaxed),
+		.active = e->data * get(&m->active) / POLICY_ONE,
+		.cap = e->data + e->gone + e->swapped + e->data / 8 + GROWTH,
+	};
+
+	if (manual != MEMCTL_BALLOON_AUTO)
+		most -= manual;
+	p.cap = MIN(p.cap, most);
+	p.min = MIN(get(&m->min), p.cap);
+	return p;
+}
+
+static unsigned collect(uint64_t *data, uint64_t *retired)
+{
+	unsigned n = 0;
+
+	*data = *retired = 0;
+	for (unsigned id = 1; id <= MAX_DOMAINS; id++) {
+		struct domain *d = domain_by_id((domid_t)id);
+		struct entry *e = &entries[n];
+
+		if (!d)
+			continue;
+		*retired += memctl_count(&d->mm, MMK_RETIRED);
+		if (!d->memctl.max || atomic_load(&d->state) != DOM_RUNNING)
+			continue;
+		e->d = d;
+		e->data = memctl_count(&d->mm, MMK_DATA);
+		e->gone = e->swapped = 0;
+		shares[n++] = claim(e);
+		*data += e->data;
+	}
+	return n;
+}
+
+/* ---- balloons ---- */
+
+static void balloon_tell(struct domain *d, uint64_t target)
+{
+	if (get(&d->memctl.balloon_target) == target)
+		return;
+	atomic_store(&d->memctl.balloon_target, target);
+	send_guest_global_virq(d, VIRQ_ARCH_0);
+}
+
+/* The guest gives up free pages first, and those may never have been touched: if it did what it was
+ * told and still has too much, ask for twice as much more. */
+static uint64_t balloon_raise(const struct entry *e, uint64_t excess)
+{
+	struct memctl_dom *m = &e->d->memctl;
+	uint64_t now_at = get(&m->balloon_target);
+
+	if (e->gone < now_at)
+		return MAX(now_at, e->gone + excess);
+	m->balloon_step = MAX(excess, now_at ? 2 * m->balloon_step : 0);
+	return e->gone + m->balloon_step;
+}
+
+static void balloon(const struct entry *e, const struct policy_dom *p, enum mem_state state,
+		    uint64_t now)
+{
+	struct memctl_dom *m = &e->d->memctl;
+	uint64_t old = get(&m->balloon_target), want = old, manual = get(&m->balloon_manual);
+	uint64_t most = m->max - MIN(get(&m->min), m->max);
+
+	if (manual != MEMCTL_BALLOON_AUTO) {
+		want = manual;
+	} else if (e->data > p->target && state >= MEM_SOFT) {
+		want = MIN(balloon_raise(e, e->data - p->target), most);
+	} else if (e->data < p->target && old) {
+		m->balloon_step = 0;
+		want = MIN(old, minus(e->gone, p->target - e->data));
+		if (p->target == p->cap)
+			want = 0;
+	}
+	if (manual == MEMCTL_BALLOON_AUTO && want &&
+	    (want > old ? want - old : old - want) < BALLOON_MIN_STEP)
+		want = old;
+	if (e->gone >= want)
+		m->balloon_since_ns = 0;
+	else if (!m->balloon_since_ns || e->gone > m->balloon_gone)
+		m->balloon_since_ns = now; /* told now, or on its way */
+	m->balloon_gone = e->gone;
+	balloon_tell(e->d, want);
+}
+
+/* ---- states ---- */
+
+static void enter(enum mem_state s, uint64_t free, uint64_t now)
+{
+	enum mem_state old = atomic_load(&memctl.state);
+
+	if (s == old)
+		return;
+	atomic_store(&memctl.state, s);
+	atomic_fetch_add(&memctl.entered[s], 1);
+	run.progress_ns = now;
+	run.stuck = false;
+	if (s < MEM_HARD || now < run.told_ns)
+		return;
+	run.told_ns = now + 10 * NS_PER_SEC;
+	printk("memory: state %s, %lu of %lu MiB free", mem_state_name(s),
+	       (unsigned long)(free >> 8), (unsigned long)(frames_total() >> 8));
+}
+
+/* Low for a while and nothing comes back: say so, once. */
+static void watch(unsigned n, enum mem_state state, uint64_t free, uint64_t now)
+{
+	uint64_t reclaimed = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		reclaimed += entries[i].gone + entries[i].swapped;
+	if (state != MEM_LOW || reclaimed > run.reclaimed || run.stuck)
+		run.progress_ns = now;
+	run.reclaimed = reclaimed;
+	if (now - run.progress_ns < STUCK_NS)
+		return;
+	run.stuck = true;
+	atomic_fetch_add(&memctl.exhausted, 1);
+	printk("memory is used up: %lu KiB free, %lu MiB are ballooned or swapped and no more "
+	       "comes; "
+	       "domains that go on needing memory will be ended",
+	       (unsigned long)(free << 2), (unsigned long)(reclaimed >> 8));
+}
+
+static void divide(enum mem_state state, uint64_t now)
+{
+	uint64_t data, retired, free = free_now(), total = frames_total();
+	unsigned n = collect(&data, &retired);
+	unsigned over = 0;
+
+	policy_targets(shares, n, minus(data + free + retired, policy_mark(MEM_HIGH, total)),
+		       (unsigned)get(&memctl.tax));
+	for (unsigned i = 0; i < n; i++) {
+		struct memctl_dom *m = &entries[i].d->memctl;
+		bool above = entries[i].data > shares[i].target;
+
+		atomic_store_explicit(&m->target, shares[i].target, memory_order_relaxed);
+		atomic_store_explicit(&m->over, above, memory_order_relaxed);
+		over += above;
+		balloon(&entries[i], &shares[i], state, now);
+	}
+	atomic_store(&memctl.squeezed, get(&memctl.room_wanted) && !over);
+	atomic_store(&memctl.room_wanted, 0); /* who still waits asks again */
+	watch(n, state, free, now);
+}
+
+static uint64_t pause(enum mem_state s)
+{
+	switch (s) {
+	case MEM_HIGH:
+		return IDLE_NS;
+	case MEM_SOFT:
+		return get(&memctl.period_ns);
+	case MEM_HARD:
+		return get(&memctl.period_ns) / 4;
+	default:
+		return TICK_NS;
+	}
+}
+
+static void tick(struct timer *t, uint64_t now)
+{
+	uint64_t free = free_now();
+	enum mem_state s = policy_state(atomic_load(&memctl.state), free, frames_total());
+
+	if (atomic_exchange(&run.starved, false)) {
+		run.starved_until = now + STARVED_NS;
+		run.look = true;
+	}
+	if (now < run.starved_until)
+		s = MAX(s, MEM_HARD);
+	if (s > atomic_load(&memctl.state))
+		run.look = true;
+	enter(s, free, now);
+	if (now - run.divided_ns >= (run.look ? LOOK_MIN_NS : pause(s))) {
+		run.look = false;
+		run.divided_ns = now;
+		divide(s, now);
+	}
+	timer_arm(t, arch_now_ns() + (run.look ? LOOK_MIN_NS : TICK_NS));
+}
+
+static void message(struct inbox_msg *msg)
+{
+	(void)msg;
+	/* Whoever comes from here on sends anew. PAIRS: memctl_msg */
+	atomic_store(&run.msg_busy, false);
+	run.look = true;
+	timer_arm(&run.timer, arch_now_ns());
+}
+
+void memctl_look(void)
+{
+	if (memctl.started && !atomic_load_explicit(&run.msg_busy, memory_order_relaxed) &&
+	    !atomic_exchange(&run.msg_busy, true)) /* PAIRS: memctl_msg */
+		inbox_post(0, &run.msg);
+}
+
+void memctl_kick(void)
+{
+	if (!atomic_load_explicit(&run.starved, memory_order_relaxed))
+		atomic_store_explicit(&run.starved, true, memory_order_relaxed);
+	memctl_look();
+}
+
+void memctl_start(void)
+{
+	memctl.own = frames_total() - frames_free_count();
+	timer_init(&run.timer, tick);
+	run.msg.fn = message;
+	memctl.started = true;
+	timer_arm(&run.timer, arch_now_ns() + TICK_NS);
+}
