@@ -3,6 +3,7 @@
 
 #include "core/fmt.h"
 #include "core/lib.h"
+#include "memsvc/policy.h"
 
 #define DEFAULT_MEM (64ULL << 20)
 #define DEFAULT_WEIGHT 256
@@ -237,6 +238,14 @@ static const char *set_field(struct guest_config *g, const struct word *w)
 	}
 	if (key_is(w, "mem"))
 		return config_parse_size(tmp, &g->mem_bytes) ? NULL : "not a size";
+	if (key_is(w, "min"))
+		return config_parse_size(tmp, &g->min_bytes) ? NULL : "not a size";
+	if (key_is(w, "shares")) {
+		if (!parse_whole(tmp, 1, POLICY_SHARES_MAX, &v))
+			return "not a number of shares from 1 to 1000000";
+		g->shares = (unsigned)v;
+		return NULL;
+	}
 	if (key_is(w, "weight")) {
 		if (!parse_whole(tmp, 1, MAX_WEIGHT, &v))
 			return "not a weight from 1 to 65536";
@@ -345,6 +354,7 @@ static enum config_kind parse_guest(struct config_reader *r, struct line *l,
 
 	g->vcpus = 1;
 	g->mem_bytes = DEFAULT_MEM;
+	g->min_bytes = CONFIG_DEFAULT;
 	g->weight = DEFAULT_WEIGHT;
 	g->line = item->line;
 	/* On an error go on to the line's end, so that the error can be charged to the name. */
@@ -373,6 +383,8 @@ static enum config_kind parse_guest(struct config_reader *r, struct line *l,
 		return bad(item, CONFIG_BAD_GUEST, "guest", 5, NULL, 0, "has no name=");
 	if (!g->kernel[0])
 		return bad(item, CONFIG_BAD_GUEST, "guest", 5, NULL, 0, "has no kernel=");
+	if (g->min_bytes != CONFIG_DEFAULT && g->min_bytes > g->mem_bytes)
+		return bad(item, CONFIG_BAD_GUEST, "min", 3, NULL, 0, "is more than mem=");
 	if (!g->kind[0])
 		memcpy(g->kind, "pv", 3);
 	return item->kind = CONFIG_GUEST;

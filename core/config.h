@@ -5,9 +5,11 @@
  *   # comment
  *   set KEY VALUE
  *   guest name=linux1 kind=linux kernel=k0 initrd=i0 vcpus=2 mem=256M weight=256
- *         warp=off|<warp_us>:<L_us>:<U_us> pin=all|0-3+5 cmdline="console=hvc0 ..."   (one line)
+ *         warp=off|<warp_us>:<L_us>:<U_us> pin=all|0-3+5 min=32M shares=2560
+ *         cmdline="console=hvc0 ..."   (one line)
  *
- * kernel= and initrd= are the ids of boot modules. mem takes a number with K, M or G, default M.
+ * kernel= and initrd= are the ids of boot modules. mem and min take a number with K, M or G, default
+ * M. min is what is never taken from the guest, shares its part when memory is scarce.
  * In a quoted value \" and \\ stand for themselves. An error belongs to its line only.
  */
 #ifndef CORE_CONFIG_H
@@ -24,6 +26,7 @@
 #define CONFIG_ID_MAX 32
 #define CONFIG_VALUE_MAX 64
 #define CONFIG_ERROR_MAX 160
+#define CONFIG_DEFAULT UINT64_MAX
 #define CONFIG_SEEN_SLOTS 4096 /* power of two, > 1.5 x MAX_DOMAINS */
 
 /* A boot module: a read-only run of machine memory with a name. */
@@ -40,6 +43,8 @@ struct guest_config {
 	char initrd[CONFIG_ID_MAX]; /* "" when none */
 	unsigned vcpus;
 	uint64_t mem_bytes;
+	uint64_t min_bytes; /* CONFIG_DEFAULT when not given */
+	unsigned shares;    /* 0 when not given */
 	unsigned weight;
 	bool warp;
 	uint64_t warp_us, warp_limit_us, unwarp_us;

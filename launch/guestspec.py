@@ -44,6 +44,11 @@ class Guest:
         return self.kind.split("-")[0]
 
     @property
+    def least_mem(self) -> int:
+        """Bytes that the host promises it whatever happens."""
+        return self.mem // 8 if self.min is None else self.min
+
+    @property
     def role(self) -> str:
         """The role of a mini guest."""
         return self.kind.partition("-")[2] or "hello"

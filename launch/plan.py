@@ -132,15 +132,13 @@ def _check_fit(guest: Guest, kernel: Kernel, initrd: Path | None) -> None:
 
 
 def host_memory(plan: Plan, given: int | None) -> int:
-    """Bytes of host memory: what --mem says if the guests fit, else enough for them."""
+    """Bytes of host memory: what --mem says if the guests' minima fit, else enough for all."""
     guests = sum(guest.mem for guest in plan.guests)
     overhead = 96 * MIB + guests // 32 + len(plan.guests) * MIB + 2 * plan.module_bytes
     if given is not None:
-        if guests > given:
-            raise UsageError(f"--mem: {format_size(given)} is less than the guests' "
-                             f"{-(-guests // MIB)}M together")
-        if guests + plan.module_bytes + 32 * MIB > given:
-            raise UsageError(f"--mem: {format_size(given)} leaves too little beside the guests' "
-                             f"{-(-guests // MIB)}M: give {-(-(guests + overhead) // MIB)}M")
+        least = sum(guest.least_mem for guest in plan.guests)
+        if least + plan.module_bytes + 32 * MIB > given:
+            raise UsageError(f"--mem: {format_size(given)} leaves too little for the "
+                             f"{-(-least // MIB)}M that the guests are to have at least (min=)")
         return given
     return max(2 * GIB, -(-(guests + overhead) // (256 * MIB)) * 256 * MIB)

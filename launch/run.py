@@ -118,10 +118,10 @@ def check_early(args: argparse.Namespace) -> tuple[int, int | None, list[guestsp
             if kernel.top > guest.mem:
                 raise UsageError(f"--guest {guest.kind}: kernel: needs "
                                  f"{-(-kernel.top // 1048576)}M, the guest has {guest.mem >> 20}M")
-    total = sum(guest.mem for guest in guests)
-    if mem is not None and total > mem:
-        raise UsageError(f"--mem: {args.mem} is less than the guests' "
-                         f"{format_size(total)} together")
+    least = sum(guest.least_mem for guest in guests)
+    if mem is not None and least > mem:
+        raise UsageError(f"--mem: {args.mem} is less than the {format_size(least)} that the guests "
+                         "are to have at least (min=)")
     return pcpus, mem, guests
 
 

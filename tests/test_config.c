@@ -21,7 +21,7 @@ Test(config, a_full_line)
 	const struct guest_config *g = &item.guest;
 
 	cr_assert_eq(first("# comment\n\nguest name=linux1 kind=linux kernel=k0 initrd=i0 vcpus=2 "
-			   "mem=256M weight=512 warp=100:2000:30000 pin=0-3+5 "
+			   "mem=256M weight=512 min=4M shares=77 warp=100:2000:30000 pin=0-3+5 "
 			   "cmdline=\"console=hvc0 a=\\\"b c\\\" \\\\x\" # end\n"),
 		     CONFIG_GUEST);
 	cr_assert_str_eq((char *)g->name, "linux1");
@@ -31,6 +31,8 @@ Test(config, a_full_line)
 	cr_assert_str_eq((char *)g->cmdline, "console=hvc0 a=\"b c\" \\x");
 	cr_assert_eq(g->vcpus, 2);
 	cr_assert_eq(g->mem_bytes, 256ULL << 20);
+	cr_assert_eq(g->min_bytes, 4ULL << 20);
+	cr_assert_eq(g->shares, 77);
 	cr_assert_eq(g->weight, 512);
 	cr_assert(g->warp);
 	cr_assert_eq(g->warp_us, 100);
@@ -50,6 +52,8 @@ Test(config, defaults)
 	cr_assert_eq(item.guest.vcpus, 1);
 	cr_assert_eq(item.guest.weight, 256);
 	cr_assert_eq(item.guest.mem_bytes, 64ULL << 20);
+	cr_assert_eq(item.guest.min_bytes, CONFIG_DEFAULT);
+	cr_assert_eq(item.guest.shares, 0);
 	cr_assert(!item.guest.pinned && !item.guest.warp);
 	cr_assert_str_eq(item.guest.kind, "pv");
 }
@@ -76,6 +80,10 @@ Test(config, bad_lines)
 		{"guest name=a kernel=k mem=", "mem="},
 		{"guest name=a kernel=k mem=99999999G", "mem=99999999G"},
 		{"guest name=a kernel=k weight=0", "weight=0"},
+		{"guest name=a kernel=k min=8M mem=4M", "min"},
+		{"guest name=a kernel=k min=x", "min=x"},
+		{"guest name=a kernel=k shares=0", "shares=0"},
+		{"guest name=a kernel=k shares=1000001", "shares=1000001"},
 		{"guest name=a kernel=k warp=1:2", "warp=1:2"},
 		{"guest name=a kernel=k warp=1:2:3:4", "warp=1:2:3:4"},
 		{"guest name=a kernel=k pin=3-1", "pin=3-1"},

@@ -87,7 +87,7 @@ class Refusals(FileCase):
                 (["--pcpus", "0"], "'0'"),
                 (["--pcpus", "four"], "'four'"),
                 (["--mem", "16M"], "16M"),
-                (["--mem", "300M", "--guest", "linux:2"], "300M"),
+                (["--mem", "300M", "--guest", "linux:2,min=151M"], "300M"),
                 (["--frobnicate"], "--frobnicate")):
             with self.subTest(words=words):
                 self.assertIn(named, self.refused(*words))
