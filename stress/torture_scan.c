@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A small scanner of the torture's own over the name API: guard a batch, flush, let a grace period
+ * pass, then hash, compare, merge. What it relies on it checks: the contents of a guarded name are
+ * the same as long as its word is. It leaves hash tables to memsvc/scan.c: what it has seen in this
+ * round is in a small array.
+ */
+#include "torture.h"
+
+#ifdef TORTURE_NAMES
+
+#define BATCH 24
+
+struct candidate {
+	unsigned dom;
+	gfn_t gfn;
+	uint64_t word, hash;
+};
+
+struct scanner {
+	enum { IDLE, WAITING, MERGING } state;
+	_Atomic bool gp_over;
+	struct rcu_head rcu;
+	unsigned n, at;
+	struct candidate c[BATCH];
+	struct candidate seen[64]; /* by hash */
+} CACHE_ALIGNED;
+
+static struct scanner scanners[T_MAX_CPUS];
+
+static void gp_over(struct rcu_head *h)
+{
+	atomic_store(&container_of(h, struct scanner, rcu)->gp_over, true);
+}
+
+static struct mm *mm_at(unsigned dom)
+{
+	return &odoms[dom].d->mm;
+}
+
+static uint64_t hash_page(const uint64_t *p)
+{
+	uint64_t h = 0;
+
+	for (unsigned i = 0; i < 512; i++)
+		h = mix(h ^ p[i]) + i;
+	return h;
+}
+
+static bool zero_page(const uint64_t *p)
+{
+	for (unsigned i = 0; i < 512; i++)
+		if (p[i])
+			return false;
+	return true;
+}
+
+static bool same_page(const void *a, const void *b)
+{
+	return !memcmp(a, b, PAGE_SIZE);
+}
+
+static void guard(struct tcpu *t, struct scanner *s, struct rnd *r)
+{
+	unsigned doms = 0;
+
+	s->n = 0;
+	for (unsigned i = 0; i < BATCH; i++) {
+		struct candidate *c = &s->c[s->n];
+
+		c->dom = (unsigned)rnd_to(r, tc.domains);
+		c->gfn = GFN(N_FIRST_DATA + rnd_to(r, rnd_to(r, 2) ? 16 : N_DATA));
+		c->word = name_guard(mm_at(c->dom), c->gfn);
+		if (!c->word)
+			continue;
+		doms |= 1u << c->dom;
+		s->n++;
+		t->n[S_GUARDED]++;
+	}
+	for (unsigned d = 0; d < tc.domains; d++)
+		if (doms >> d & 1 && torture_variant != V_NO_FLUSH)
+			tlb_shootdown_mm(mm_at(d));
+	atomic_store(&s->gp_over, false);
+	call_rcu(&s->rcu, gp_over);
+	s->state = WAITING;
+}
+
+/* The page of a guarded candidate, or NULL when it has changed. */
+static const uint64_t *page_of_candidate(const struct candidate *c)
+{
+	struct name_view v;
+
+	name_look(mm_at(c->dom), c->gfn, &v);
+	if (v.word != c->word || v.state != NAME_PRIVATE || !v.guarded)
+		return NULL;
+	return arch_mfn_to_virt(v.mfn);
+}
+
+/* The shared frame that @o's name means now, which is made one if need be; with a reference. */
+static bool shared_frame(const struct candidate *o, mfn_t *f)
+{
+	struct name_view v;
+
+	name_look(mm_at(o->dom), o->gfn, &v);
+	if (v.word == o->word && v.guarded && v.state == NAME_PRIVATE) {
+		if (!name_promote(mm_at(o->dom), o->gfn, o->word))
+			return false;
+		name_look(mm_at(o->dom), o->gfn, &v);
+	}
+	if (v.state != NAME_SHARED || v.zero)
+		return false;
+	*f = v.mfn;
+	return share_get(*f);
+}
+
+static void merge(struct tcpu *t, struct scanner *s, struct candidate *c, struct rnd *r)
+{
+	struct mm *m = mm_at(c->dom);
+	const uint64_t *page = page_of_candidate(c);
+	struct candidate *o;
+	mfn_t f;
+
+	if (!page)
+		return;
+	c->hash = hash_page(page);
+	if (!rnd_to(r, 8))
+		sched_yield();
+	if (hash_page(page) != c->hash && name_is(m, c->gfn, c->word))
+		torture_fail("guarded name %lu of domain %u changed", (unsigned long)c->gfn.v,
+			     c->dom);
+	if (zero_page(page)) {
+		if (name_is(m, c->gfn, c->word) && name_share_zero(m, c->gfn, c->word))
+			t->n[S_ZEROED]++;
+		return;
+	}
+	if (!name_is(m, c->gfn, c->word))
+		return;
+	o = &s->seen[c->hash % ARRAY_SIZE(s->seen)];
+	if (o->hash != c->hash || (o->dom == c->dom && o->gfn.v == c->gfn.v) ||
+	    !shared_frame(o, &f)) {
+		*o = *c;
+		return;
+	}
+	if (same_page(arch_mfn_to_virt(f), page) && name_share(m, c->gfn, c->word, f)) {
+		t->n[S_MERGED]++;
+	} else {
+		share_put(f);
+		*o = *c;
+	}
+}
+
+static void sample(struct tcpu *t, struct rnd *r)
+{
+	unsigned dom = (unsigned)rnd_to(r, tc.domains);
+	gfn_t g = GFN(N_FIRST_DATA + rnd_to(r, N_DATA));
+
+	if (rnd_to(r, 2)) {
+		if (name_sample(mm_at(dom), g))
+			tlb_shootdown_mm(mm_at(dom));
+	} else {
+		t->n[S_SAMPLED] += name_sample_end(mm_at(dom), g);
+	}
+}
+
+void scan_begin(struct tcpu *t)
+{
+	t->scan = &scanners[t->id];
+	memset(t->scan, 0, sizeof(*t->scan));
+}
+
+void scan_step(struct tcpu *t, struct rnd *r)
+{
+	struct scanner *s = t->scan;
+
+	switch (s->state) {
+	case IDLE:
+		if (!rnd_to(r, 4))
+			sample(t, r);
+		else
+			guard(t, s, r);
+		break;
+	case WAITING:
+		if (atomic_load(&s->gp_over)) {
+			s->state = MERGING;
+			s->at = 0;
+		}
+		break;
+	default:
+		for (unsigned i = 0; i < 4 && s->at < s->n; i++)
+			merge(t, s, &s->c[s->at++], r);
+		if (s->at == s->n)
+			s->state = IDLE;
+		break;
+	}
+}
+
+void scan_end(struct tcpu *t)
+{
+	while (t->scan->state == WAITING && !atomic_load(&t->scan->gp_over))
+		between();
+	t->scan->state = IDLE;
+}
+
+#else /* the name API is not there yet */
+
+void scan_begin(struct tcpu *t)
+{
+	(void)t;
+}
+
+void scan_step(struct tcpu *t, struct rnd *r)
+{
+	(void)t;
+	(void)r;
+}
+
+void scan_end(struct tcpu *t)
+{
+	(void)t;
+}
+
+#endif
