@@ -8,14 +8,19 @@
 #include "core/lib.h"
 #include "percpu/tlb.h"
 
-#define POPULATE_CHUNK 512 /* names between two looks at other pCPUs' requests */
 #define PIN_TRIES 1000000  /* each makes progress; only a bug gets this far */
 
 #define refuse(b, err, ...) (fmt_snprintf((b)->why, (b)->why_len, __VA_ARGS__), -(err))
 
 void *build_page(struct build *b, uint64_t pfn)
 {
-	return arch_mfn_to_virt(mm_gfn_to_mfn(&b->d->mm, GFN(pfn)));
+	mfn_t m = mm_gfn_get_writable(&b->d->mm, GFN(pfn));
+
+	if (unlikely(!mfn_valid_value(m))) {
+		b->no_memory = true;
+		m = b->spare;
+	}
+	return arch_mfn_to_virt(m);
 }
 
 void build_copy(struct build *b, uint64_t at, const void *src, uint64_t len)
@@ -32,22 +37,6 @@ void build_copy(struct build *b, uint64_t at, const void *src, uint64_t len)
 		len -= n;
 		tlb_serve();
 	}
-}
-
-static int populate(struct build *b)
-{
-	struct mm *mm = &b->d->mm;
-
-	for (uint64_t pfn = 0; pfn < b->l.nr_pages; pfn += POPULATE_CHUNK) {
-		uint64_t n = MIN(b->l.nr_pages - pfn, POPULATE_CHUNK);
-
-		if (mm_populate(mm, GFN(pfn), n) != n)
-			return refuse(b, XEN_ENOMEM, "not enough host memory: %lu of %lu MiB left",
-				      (unsigned long)(pfn >> 8),
-				      (unsigned long)(b->l.nr_pages >> 8));
-		tlb_serve();
-	}
-	return 0;
 }
 
 static void load_kernel(struct build *b)
@@ -156,6 +145,16 @@ static int check_pin(struct build *b, const struct guest_config *g)
 	return 0;
 }
 
+/* Pages that the domain has from the start; the others come when it touches them. */
+static uint64_t to_load(const struct build *b)
+{
+	uint64_t pages = b->l.initrd_pages + b->l.p2m_pages + 2 * b->l.pt_pages;
+
+	for (unsigned i = 0; i < b->kernel.nr_segments; i++)
+		pages += DIV_ROUND_UP(b->kernel.seg[i].filesz, PAGE_SIZE);
+	return pages;
+}
+
 /* Everything that can be refused before memory is taken. */
 static int plan(struct build *b, const struct guest_config *g, const struct boot_module *mods,
 		unsigned n)
@@ -188,10 +187,10 @@ static int plan(struct build *b, const struct guest_config *g, const struct boot
 			  b->why_len);
 	if (rc)
 		return rc;
-	if (pages > frames_free_count())
+	if (to_load(b) > frames_free_count())
 		return refuse(
-			b, XEN_ENOMEM, "not enough host memory: it wants %lu MiB, %lu are free",
-			(unsigned long)(pages >> 8), (unsigned long)(frames_free_count() >> 8));
+			b, XEN_ENOMEM, "not enough host memory: to load it takes %lu MiB, %lu are free",
+			(unsigned long)(to_load(b) >> 8), (unsigned long)(frames_free_count() >> 8));
 	return 0;
 }
 
@@ -221,10 +220,9 @@ static int create(struct build *b, const struct guest_config *g, domid_t id)
 static int fill(struct build *b, const struct guest_config *g)
 {
 	evtchn_port_t port;
-	int rc = populate(b);
+	int rc;
 
-	if (rc)
-		return rc;
+	mm_promise_all(&b->d->mm);
 	load_kernel(b);
 	if (b->initrd)
 		build_copy(b, b->l.initrd_pfn * PAGE_SIZE,
@@ -235,6 +233,9 @@ static int fill(struct build *b, const struct guest_config *g)
 		return rc;
 	fill_start_info(b, g->cmdline, port);
 	build_tables(b);
+	if (b->no_memory)
+		return refuse(b, XEN_ENOMEM, "not enough host memory to load it: %lu MiB are free",
+			      (unsigned long)(frames_free_count() >> 8));
 	return setup_vcpu0(b);
 }
 
@@ -248,7 +249,10 @@ int domain_build(const struct guest_config *g, domid_t id, const struct boot_mod
 		rc = create(&b, g, id);
 	if (rc)
 		return rc;
-	rc = fill(&b, g);
+	b.spare = page_alloc(PAGE_ALLOC_ZERO);
+	rc = mfn_valid_value(b.spare) ? fill(&b, g) : refuse(&b, XEN_ENOMEM, "no host memory is left");
+	if (mfn_valid_value(b.spare))
+		page_free(b.spare);
 	if (rc) {
 		domain_destroy(b.d);
 		return rc;

@@ -10,11 +10,14 @@ struct build {
 	struct elf_kernel kernel;
 	struct build_layout l;
 	const struct boot_module *initrd;
+	mfn_t spare;  /* stands in for pages that there is no memory for */
+	bool no_memory;
 	char *why;
 	size_t why_len;
 };
 
-/** build_page() - hypervisor's address of a populated page of the new domain. */
+/** build_page() - hypervisor's address of a page of the new domain, to be written. When there is
+ * no memory for it, b->no_memory is set and what is written is lost. */
 void *build_page(struct build *b, uint64_t pfn);
 
 /** build_copy() - copy into the domain's memory at byte offset @at. */

@@ -66,6 +66,9 @@ struct vcpu {
 	struct timer singleshot;
 	struct timer periodic;
 	struct timer poll_timer;
+
+	/* (cur) memory_wait(): when it last began to wait, and last waited; ns. */
+	uint64_t short_since, short_last;
 	uint8_t timers_moving;	      /* which were armed when it left its last home */
 	_Atomic uint64_t periodic_ns; /* (any) period asked for, 0 none */
 	struct inbox_msg ctl_msg;     /* makes its home look at periodic_ns and is_up */

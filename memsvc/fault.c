@@ -3,6 +3,7 @@
 #include "memsvc/pt.h"
 
 #include "core/domain.h"
+#include "memsvc/name.h"
 
 #define PFEC_P 0x01u
 #define PFEC_W 0x02u
@@ -79,6 +80,7 @@ static enum mm_fault_result leaf_fault(struct mm_ctx *c, struct page_info *pi, u
 	for (;;) {
 		uint64_t g = atomic_load(&pi->hw.gpt[i]), want;
 		bool late;
+		int rc;
 
 		*guest_ec = guest_code(ec, g & PTE_P, kernel);
 		if (!(g & PTE_P))
@@ -89,13 +91,26 @@ static enum mm_fault_result leaf_fault(struct mm_ctx *c, struct page_info *pi, u
 			return MM_FAULT_GUEST;
 		}
 		late = hw_permits(atomic_load(&hw_entries(pi)[i]), ec);
+		if (!late) {
+			/* The hypervisor's own accesses come without U. */
+			rc = name_touch(c->mm, pte_frame(g), ec & PFEC_W && !is_table(c->mm, g),
+					!(ec & PFEC_U));
+			if (unlikely(rc == -XEN_ENOMEM))
+				return MM_FAULT_NOMEM;
+			if (unlikely(rc == -XEN_EIO)) {
+				domain_crash(container_of(c->mm, struct domain, mm),
+					     "page %lx cannot be read back from swap",
+					     (unsigned long)pte_frame(g));
+				return MM_FAULT_RETRY;
+			}
+			/* A name without a frame: sync finds out. */
+		}
 		want = g | PTE_A | (ec & PFEC_W ? PTE_D : 0);
 		/* Full fence when it changes the entry. PAIRS: pt_sync */
 		if (want != g && !atomic_compare_exchange_weak(&pi->hw.gpt[i], &g, want))
 			continue;
 		if (!late) {
-			int rc = sync_leaf(c, pi, i);
-
+			rc = sync_leaf(c, pi, i);
 			if (rc == -XEN_EAGAIN) /* the table just went; walk anew */
 				return MM_FAULT_RETRY;
 			if (rc == -XEN_EINVAL) { /* a name without a frame */

@@ -22,6 +22,8 @@ struct page_info *frame_table;
 static struct bump_range ranges[MAX_RANGES];
 static unsigned nr_ranges;
 static uint64_t total, max_mfn;
+static mfn_t zero_frame;
+_Atomic bool memory_tight;
 /* Next index of never-used memory. One fetch_add per 64 frames. */
 static _Atomic uint64_t bump CACHE_ALIGNED;
 /* Depot: tag << 36 | mfn of the first frame of the first magazine; 0 in the low part: empty. */
@@ -37,7 +39,7 @@ static uint64_t padded(const struct bump_range *r)
 	return ROUND_UP(r->n, (uint64_t)RUN);
 }
 
-/* The largest range pays for the table, from its end. */
+/* The largest range pays for the table and the zero frame, from its end. */
 static int place_table(uint64_t min_mfn)
 {
 	uint64_t pages = DIV_ROUND_UP((max_mfn - min_mfn) * sizeof(struct page_info), PAGE_SIZE);
@@ -46,10 +48,11 @@ static int place_table(uint64_t min_mfn)
 	for (unsigned i = 0; i < nr_ranges; i++)
 		if (!best || ranges[i].n > best->n)
 			best = &ranges[i];
-	if (!best || best->n <= pages)
+	if (!best || best->n <= pages + 1)
 		return -XEN_ENOMEM;
-	best->n -= pages;
-	frame_table = (struct page_info *)arch_mfn_to_virt(MFN(best->first + best->n)) - min_mfn;
+	best->n -= pages + 1;
+	zero_frame = MFN(best->first + best->n);
+	frame_table = (struct page_info *)arch_mfn_to_virt(MFN(zero_frame.v + 1)) - min_mfn;
 	return 0;
 }
 
@@ -71,7 +74,7 @@ int frames_init(const struct mem_range *r, unsigned n)
 		min_mfn = MIN(min_mfn, first);
 		max_mfn = MAX(max_mfn, end);
 	}
-	BUG_ON(max_mfn > MFN_MASK);
+	BUG_ON(max_mfn > UINT32_MAX); /* P2M words and name pages have 32 bits */
 	rc = place_table(min_mfn);
 	if (rc)
 		return rc;
@@ -83,7 +86,16 @@ int frames_init(const struct mem_range *r, unsigned n)
 	atomic_store(&bump, 0);
 	atomic_store(&depot, 0);
 	atomic_store(&uncounted, 0);
+	memset(arch_mfn_to_virt(zero_frame), 0, PAGE_SIZE);
+	memset(page_of(zero_frame), 0, sizeof(struct page_info));
+	atomic_store(&page_of(zero_frame)->state, PG_STATE(PG_SHARED, PG_NO_OWNER, 0));
+	atomic_store(&page_of(zero_frame)->dom.refs, 1);
 	return 0;
+}
+
+mfn_t share_zero_frame(void)
+{
+	return zero_frame;
 }
 
 void frame_record_init(mfn_t m)
@@ -171,13 +183,13 @@ static void put_uncounted(mfn_t f)
 
 static void free_after_gp(struct rcu_head *h)
 {
-	page_free(mfn_of(container_of((void *)h, struct page_info, hyp.rcu)));
+	page_free(mfn_of(container_of((void *)h, struct page_info, rcu)));
 }
 
 void page_free_rcu(mfn_t m)
 {
-	_Static_assert(sizeof(struct rcu_head) <= sizeof(page_of(m)->hyp), "fits the record");
-	call_rcu((struct rcu_head *)page_of(m)->hyp.rcu, free_after_gp);
+	_Static_assert(sizeof(struct rcu_head) <= sizeof(page_of(m)->rcu), "fits the record");
+	call_rcu((struct rcu_head *)page_of(m)->rcu, free_after_gp);
 }
 
 void page_set_type(struct page_info *pi, enum page_type from, enum page_type to, uint16_t owner)

@@ -28,7 +28,7 @@ enum page_type {
 	PG_DOM,	    /* behind a domain's name; .dom */
 	PG_HWTABLE, /* hardware page table; .hw */
 	PG_META,    /* P2M records, directories, rmap overflow of a domain; .meta */
-	PG_SHARED,  /* behind names of several domains, read-only */
+	PG_SHARED,  /* behind names of any domains, read-only; .dom; counted by refs */
 	PG_TYPES
 };
 
@@ -39,19 +39,31 @@ enum page_type {
 
 struct page_info {
 	_Atomic uint64_t state;
-	_Atomic uint64_t next; /* mfn: list of the free, of a retire batch, of tables to sweep */
-	_Atomic uint64_t mag_next; /* depot: mfn of the next magazine */
+	union {
+		struct {
+			/* mfn: list of the free, of a retire batch, of tables to sweep */
+			_Atomic uint64_t next;
+			_Atomic uint64_t mag_next; /* depot: mfn of the next magazine */
+		};
+		void *rcu[2]; /* PG_HYP, PG_SHARED: waiting for a grace period */
+	};
 	union {
 		struct {
 			uint32_t mag_n; /* depot: frames in this magazine */
 		} free;
 		struct {
-			struct gfn_rec *rec;  /* the name in front of it; valid until it is freed */
+			/* The name in front of it, or that was when it became shared; valid until it
+			 * is freed resp. until no old leaf of that name is left. */
+			struct gfn_rec *rec;
+			_Atomic uint32_t refs; /* names in front of it; see memsvc/name.h */
+			_Atomic uint32_t scan; /* the scanner's: when to look again */
+			_Atomic uint64_t hash; /* the scanner's: of the content, once settled */
+			union {
+				_Atomic uint64_t settled; /* the guarded word that has settled */
+				_Atomic uint64_t from; /* P2M_BREAK: mfn that was copied */
+			};
 			_Atomic uint8_t late; /* as hw.late */
 		} dom;
-		struct {
-			void *rcu[2]; /* PG_HYP on its way through page_free_rcu() */
-		} hyp;
 		struct {
 			struct mm *mm;
 			struct gfn_rec *rec;   /* the guest table's name */
@@ -62,6 +74,7 @@ struct page_info {
 			uint8_t level;
 			/* Retired, then entered once more for a moment: see percpu/tlb.h. */
 			_Atomic uint8_t late;
+			_Atomic uint32_t names; /* L1: mfn of its name page, 0: none; see rmap.h */
 		} hw;
 		struct {
 			struct mm *mm;
@@ -103,6 +116,12 @@ struct mem_range {
 int frames_init(const struct mem_range *ranges, unsigned n);
 
 #define PAGE_ALLOC_ZERO 1u
+
+/* Memory is short: guests that touch new memory wait until it is not. Set by the memory policy. */
+extern _Atomic bool memory_tight;
+
+/** share_zero_frame() - the frame of zeros behind every name that was never written; PG_SHARED. */
+mfn_t share_zero_frame(void);
 
 /**
  * page_alloc() - one frame in state PG_HYP. Lock-free; normally touches only this pCPU's line and the

@@ -35,9 +35,13 @@ static bool populate(struct mm *mm, uint64_t gfn, uint64_t n)
 	if (gfn >= mm->max_pages || n > mm->max_pages - gfn)
 		return false;
 	for (uint64_t i = 0; i < n; i++)
-		if (mfn_valid_value(mm_gfn_to_mfn(mm, GFN(gfn + i))))
+		if (mm_gfn_exists(mm, GFN(gfn + i)))
 			return false;
-	return mm_populate(mm, GFN(gfn), n) == n;
+	/* Frames come at first touch. */
+	for (uint64_t i = 0; mm->promised && i < n; i++)
+		if (mm_promise(mm, GFN(gfn + i)))
+			return false;
+	return mm->promised || mm_populate(mm, GFN(gfn), n) == n;
 }
 
 #define FIND_STEPS (1u << 18) /* names one search looks at: a few ms */
@@ -57,7 +61,7 @@ static bool find_free(struct mm *mm, uint64_t n, uint64_t *gfn)
 		}
 		if (g + n > mm->max_pages)
 			continue;
-		while (i < n && !mfn_valid_value(mm_gfn_to_mfn(mm, GFN(g + i))))
+		while (i < n && !mm_gfn_exists(mm, GFN(g + i)))
 			i++;
 		steps += i + 1;
 		if (i < n)
@@ -180,7 +184,9 @@ long do_memory_op(uint64_t cmd, uint64_t arg)
 	case XENMEM_populate_physmap:
 		return reservation(op, cmd >> EXTENT_SHIFT, arg);
 	case XENMEM_current_reservation:
-		return domain_value(arg, (uint64_t)mm_sum(mm, MMK_DATA));
+		return domain_value(arg, mm->promised ? mm->max_pages -
+								(uint64_t)mm_sum(mm, MMN_GONE)
+						      : (uint64_t)mm_sum(mm, MMK_DATA));
 	case XENMEM_maximum_reservation:
 		return domain_value(arg, mm->max_pages);
 	case XENMEM_maximum_gpfn:

@@ -9,18 +9,15 @@ static int update_word(struct mm_ctx *c, uint64_t ptr, uint64_t val, bool keep_a
 {
 	struct gfn_rec *rec = p2m_rec(c->mm, ptr >> PAGE_SHIFT);
 	unsigned i = (ptr & ~PAGE_MASK) / sizeof(uint64_t);
-	struct page_info *pi;
-	uint64_t word;
+	struct page_info *pi = likely(rec) ? pt_of(rec) : NULL;
+	mfn_t m;
 
-	if (unlikely(!rec))
-		return -XEN_EINVAL;
-	pi = pt_of(rec);
 	if (likely(pi))
 		return pt_write(c, pi, i, val, keep_ad);
-	word = atomic_load_explicit(&rec->word, memory_order_acquire);
-	if (!(word & P2M_VALID) || word & P2M_RO)
+	m = mm_gfn_get_writable(c->mm, GFN(ptr >> PAGE_SHIFT));
+	if (!mfn_valid_value(m))
 		return -XEN_EINVAL;
-	atomic_store_explicit(&((_Atomic uint64_t *)arch_mfn_to_virt(p2m_mfn(word)))[i], val,
+	atomic_store_explicit(&((_Atomic uint64_t *)arch_mfn_to_virt(m))[i], val,
 			      memory_order_relaxed);
 	return 0;
 }
@@ -30,7 +27,7 @@ static int update_m2p(struct mm *mm, uint64_t ptr, uint64_t val)
 {
 	uint64_t name = ptr >> PAGE_SHIFT;
 
-	if (!mfn_valid_value(mm_gfn_to_mfn(mm, GFN(name))) || val != name)
+	if (!mm_gfn_exists(mm, GFN(name)) || val != name)
 		return -XEN_EINVAL;
 	return 0;
 }

@@ -3,7 +3,9 @@
 #include "memsvc/mm.h"
 
 #include "core/lib.h"
+#include "memsvc/name_impl.h"
 #include "memsvc/pt.h"
+#include "memsvc/swap.h"
 
 enum teardown_phase { TD_NAMES, TD_WAIT, TD_NODES, TD_DONE };
 
@@ -27,7 +29,7 @@ int mm_init(struct mm *mm, domid_t domid, uint64_t max_pages)
 
 void mm_stats(const struct mm *mm, struct mm_stats *out)
 {
-	for (unsigned k = 0; k < MMK_KINDS; k++)
+	for (unsigned k = 0; k < MMN_KINDS; k++)
 		out->frames[k] = mm_sum(mm, (enum mm_kind)k);
 }
 
@@ -43,19 +45,32 @@ static void table_drop(struct mm *mm, struct page_info *pi)
 	tlb_retire(mm, pi);
 }
 
-/* Frame and hardware table of one name. */
+/* What is behind one name, and its hardware table. A scanner may be looking at it, too. */
 static void rec_drop(struct mm *mm, struct gfn_rec *rec)
 {
-	uint64_t pt = atomic_exchange(&rec->pt, 0);
-	uint64_t word = atomic_exchange(&rec->word, 0);
+	uint64_t pt = atomic_exchange(&rec->pt, 0), word;
+	mfn_t m;
 
 	if (pt)
 		table_drop(mm, page_of(PT_HW(pt)));
-	if (!(word & P2M_VALID))
-		return;
-	mm_count(mm, word & P2M_SPECIAL ? MMK_SPECIAL : MMK_DATA, -1);
-	mm_count(mm, MMK_RETIRED, 1);
-	tlb_retire(mm, page_of(p2m_mfn(word)));
+	do {
+		word = atomic_load(&rec->word);
+	} while (!name_move(mm, rec, word, p2m_word(word, MFN(0), 0)));
+	m = p2m_mfn(word);
+	if (word & P2M_SWAPPED) {
+		swap_free((uint32_t)m.v);
+	} else if (word & P2M_SHARED) {
+		if (m.v == share_zero_frame().v)
+			return;
+		/* No vCPU runs on these tables any more. */
+		if (!mm->teardown.flushed)
+			tlb_shootdown_mm(mm);
+		mm->teardown.flushed = true;
+		share_put(m);
+	} else if (word & P2M_VALID) {
+		mm_count(mm, MMK_RETIRED, 1);
+		tlb_retire(mm, page_of(m));
+	}
 }
 
 /* Tables that preempted operations had detached but not swept. */
@@ -172,7 +187,7 @@ bool mm_teardown(struct mm *mm, uint64_t budget)
 		mm->teardown.phase = TD_DONE;
 		/* fall through */
 	default:
-		for (unsigned k = 0; k < MMK_KINDS; k++)
+		for (unsigned k = 0; k < MMN_KINDS; k++)
 			BUG_ON(mm_sum(mm, (enum mm_kind)k));
 		return true;
 	}

@@ -26,18 +26,25 @@
 #define M2P_VIRT_START 0xffff800000000000UL
 
 enum mm_kind {
-	MMK_DATA,    /* frames behind ordinary names, guest page tables included */
+	MMK_DATA,    /* private frames behind ordinary names, guest page tables included */
 	MMK_SPECIAL, /* frames behind special names */
 	MMK_HWTABLE, /* hardware tables, those waiting for reuse included */
 	MMK_META,    /* P2M records, directories, rmap overflow */
 	MMK_RETIRED, /* data frames given up, waiting for flush and grace period */
-	MMK_KINDS
+	MMK_KINDS,
+	/* Not frames but ordinary names; changed together with the name's P2M word. */
+	MMN_TOUCHED = MMK_KINDS, /* have had a frame of their own */
+	MMN_SHARING,		 /* touched, and shared now; the zero frame included */
+	MMN_ZERO,		 /* of these: the zero frame */
+	MMN_SWAPPED,
+	MMN_GONE, /* given up by the guest */
+	MMN_KINDS
 };
 
 #define MM_SHARDS 16
 /* Counters in shards, so that pCPUs working on one domain do not share a line. */
 struct mm_shard {
-	_Atomic int64_t frames[MMK_KINDS];
+	_Atomic int64_t frames[MMN_KINDS];
 } CACHE_ALIGNED;
 
 struct rmap_node;
@@ -52,6 +59,7 @@ struct mm {
 	/* Written at creation only. */
 	domid_t domid;
 	uint64_t max_pages;		/* names 0..max_pages-1 are ordinary */
+	uint64_t promised;		/* those below get a frame at first touch; see mm_promise_all() */
 	_Atomic(uint64_t) *p2m_root;	/* 3-level radix; memsvc/p2m.h */
 	_Atomic(uint64_t) *linear_root; /* block of 512 names -> its linear hardware L1 */
 	/* Rarely written. */
@@ -63,6 +71,7 @@ struct mm {
 	_Atomic int64_t ovf_rcu; /* nodes waiting for a grace period */
 	struct {
 		uint32_t phase;
+		bool flushed; /* since the last vCPU ran */
 		uint64_t cursor;
 	} teardown;
 	struct mm_work work[MAX_VCPUS];
@@ -76,6 +85,19 @@ struct mm {
  * Returns 0, -XEN_EINVAL (too large), -XEN_ENOMEM.
  */
 int mm_init(struct mm *mm, domid_t domid, uint64_t max_pages);
+
+/**
+ * mm_promise_all() - all ordinary names of the (fresh) mm get a frame when they are first touched:
+ * the zero frame until the first write. Nothing is allocated.
+ */
+void mm_promise_all(struct mm *mm);
+
+/** mm_promise() - a name that was given up, of an mm with promised names, is promised again.
+ * Returns 0, -XEN_EINVAL when it is not such a name. */
+int mm_promise(struct mm *mm, gfn_t gfn);
+
+/** mm_gfn_exists() - whether the name has a frame, or will have one when touched. */
+bool mm_gfn_exists(struct mm *mm, gfn_t gfn);
 
 /**
  * mm_populate() - put zeroed frames behind @n ordinary names from @gfn; names that already have
@@ -93,15 +115,16 @@ uint64_t mm_populate(struct mm *mm, gfn_t gfn, uint64_t n);
 bool mm_teardown(struct mm *mm, uint64_t budget);
 
 struct mm_stats {
-	int64_t frames[MMK_KINDS];
+	int64_t frames[MMN_KINDS]; /* by enum mm_kind */
 };
 /** mm_stats() - frames held now, by kind. A snapshot; exact at rest. */
 void mm_stats(const struct mm *mm, struct mm_stats *out);
 
 /* ---- names --------------------------------------------------------------------------------- */
 
-/** mm_gfn_to_mfn() - the frame behind a name now, or INVALID_MFN. It may change at any time after
- * unless the name is pinned; valid until the caller's next quiescent state. */
+/** mm_gfn_to_mfn() - the frame behind a name now, for reading, brought back if it was swapped;
+ * INVALID_MFN when there is none. It may change at any time after unless the name is pinned; valid
+ * until the caller's next quiescent state. */
 mfn_t mm_gfn_to_mfn(struct mm *mm, gfn_t gfn);
 
 /** mm_gfn_get_writable() - the same for a frame the hypervisor is about to write: private to this
@@ -154,7 +177,8 @@ int mm_reap(struct mm *mm);
 enum mm_fault_result {
 	MM_FAULT_RETRY,	 /* put right (A, D, COW, late entry): run the instruction again */
 	MM_FAULT_GUEST,	 /* the guest's own: deliver with the rebuilt error code */
-	MM_FAULT_PTWRITE /* guest kernel stored to a live page table mapped read-only: emulate it */
+	MM_FAULT_PTWRITE, /* guest kernel stored to a live page table mapped read-only: emulate it */
+	MM_FAULT_NOMEM,	  /* no frame for it now: try again later */
 };
 
 /**

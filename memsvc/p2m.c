@@ -4,6 +4,7 @@
 
 #include "core/lib.h"
 #include "core/xen_errno.h"
+#include "memsvc/name_impl.h"
 #include "memsvc/rmap.h"
 #include "percpu/pcpu.h"
 
@@ -84,17 +85,15 @@ static int populate_one(struct mm *mm, struct gfn_rec *rec)
 	if (!rec)
 		return -1;
 	word = atomic_load_explicit(&rec->word, memory_order_relaxed);
-	if (word & P2M_VALID)
+	if (word & (P2M_VALID | P2M_SWAPPED))
 		return 0;
 	m = page_alloc(PAGE_ALLOC_ZERO);
 	if (!mfn_valid_value(m))
 		return -1;
 	pi = page_of(m);
-	page_set_type(pi, PG_HYP, PG_DOM, mm->domid);
-	pi->dom.rec = rec;
-	atomic_store_explicit(&pi->dom.late, 0, memory_order_relaxed);
+	frame_become_private(mm, pi, rec);
 	/* Release the zeroed frame. PAIRS: p2m_change */
-	if (atomic_compare_exchange_strong(&rec->word, &word, p2m_word(word, m, P2M_VALID)))
+	if (name_move(mm, rec, word, p2m_word(word, m, P2M_VALID | P2M_TOUCHED)))
 		return 1;
 	page_free(m);
 	return 0;
@@ -103,26 +102,36 @@ static int populate_one(struct mm *mm, struct gfn_rec *rec)
 uint64_t mm_populate(struct mm *mm, gfn_t gfn, uint64_t n)
 {
 	struct gfn_rec *rec = NULL;
-	int64_t made = 0;
 	uint64_t i;
-	int rc = 0;
 
 	if (gfn.v >= mm->max_pages)
 		return 0;
 	n = MIN(n, mm->max_pages - gfn.v);
-	/* Counted before anyone can give one up again. */
-	mm_count(mm, MMK_DATA, (int64_t)n);
-	for (i = 0; i < n && rc >= 0; i += rc >= 0) {
+	for (i = 0; i < n; i++) {
 		if (!rec || (gfn.v + i) % RECS_PER_LEAF == 0)
 			rec = p2m_rec_make(mm, gfn.v + i);
 		else
 			rec++;
-		rc = populate_one(mm, rec);
-		made += rc > 0;
+		if (populate_one(mm, rec) < 0)
+			break;
 	}
-	if (made != (int64_t)n)
-		mm_count(mm, MMK_DATA, made - (int64_t)n);
 	return i;
+}
+
+void mm_promise_all(struct mm *mm)
+{
+	mm->promised = mm->max_pages;
+}
+
+int mm_promise(struct mm *mm, gfn_t gfn)
+{
+	struct gfn_rec *rec = gfn.v < mm->promised ? p2m_rec(mm, gfn.v) : NULL;
+	uint64_t word = rec ? atomic_load(&rec->word) : 0;
+
+	if (!(word & P2M_GONE))
+		return -XEN_EINVAL;
+	/* Who loses finds it promised by another. */
+	return name_move(mm, rec, word, p2m_word(word, MFN(0), 0)) ? 0 : -XEN_EINVAL;
 }
 
 static uint64_t word_of(struct mm *mm, gfn_t gfn)
@@ -132,11 +141,23 @@ static uint64_t word_of(struct mm *mm, gfn_t gfn)
 	return rec ? atomic_load_explicit(&rec->word, memory_order_acquire) : 0;
 }
 
+bool mm_gfn_exists(struct mm *mm, gfn_t gfn)
+{
+	uint64_t word = word_of(mm, gfn);
+
+	return word & P2M_VALID || p2m_promised(mm, gfn.v, word);
+}
+
 mfn_t mm_gfn_to_mfn(struct mm *mm, gfn_t gfn)
 {
 	uint64_t word = word_of(mm, gfn);
 
-	return word & P2M_VALID ? p2m_mfn(word) : INVALID_MFN;
+	while (unlikely(!(word & P2M_VALID))) {
+		if (!p2m_promised(mm, gfn.v, word) || name_touch(mm, gfn.v, false, true))
+			return INVALID_MFN;
+		word = word_of(mm, gfn);
+	}
+	return p2m_mfn(word);
 }
 
 mfn_t mm_gfn_get_writable(struct mm *mm, gfn_t gfn)
@@ -144,30 +165,32 @@ mfn_t mm_gfn_get_writable(struct mm *mm, gfn_t gfn)
 	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
 	uint64_t word;
 
-	if (!rec || atomic_load_explicit(&rec->pt, memory_order_acquire))
+	if (rec && atomic_load_explicit(&rec->pt, memory_order_acquire))
 		return INVALID_MFN;
-	word = atomic_load_explicit(&rec->word, memory_order_acquire);
-	if (!(word & P2M_VALID) || word & P2M_RO)
-		return INVALID_MFN;
+	/* A guard that comes after this look settles after the caller's RCU section. */
+	do {
+		if (name_touch(mm, gfn.v, true, true))
+			return INVALID_MFN;
+		word = word_of(mm, gfn);
+	} while (unlikely((word & (P2M_VALID | P2M_RO)) != P2M_VALID));
 	return p2m_mfn(word);
 }
 
 mfn_t mm_gfn_pin_special(struct mm *mm, gfn_t gfn)
 {
-	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
+	struct gfn_rec *rec;
 	uint64_t word;
 
-	if (!rec)
-		return INVALID_MFN;
-	word = atomic_load_explicit(&rec->word, memory_order_acquire);
-	do {
-		if (!(word & P2M_VALID) || word & P2M_RO)
+	for (;;) {
+		if (name_touch(mm, gfn.v, true, true))
 			return INVALID_MFN;
-		if (word & P2M_PINNED)
-			break;
-	} while (!atomic_compare_exchange_weak(
-		&rec->word, &word, p2m_word(word, p2m_mfn(word), (word & 0xff) | P2M_PINNED)));
-	return p2m_mfn(word);
+		rec = p2m_rec(mm, gfn.v);
+		word = atomic_load(&rec->word);
+		if ((word & (P2M_VALID | P2M_RO | P2M_SAMPLED)) != P2M_VALID)
+			continue;
+		if (word & P2M_PINNED || word_cas(rec, word, p2m_reflag(word, P2M_PINNED, 0)))
+			return p2m_mfn(word);
+	}
 }
 
 gfn_t mm_special_name(struct mm *mm)
@@ -190,14 +213,9 @@ int mm_map_special(struct mm *mm, gfn_t gfn, mfn_t m)
 	word = atomic_load_explicit(&rec->word, memory_order_relaxed);
 	if (word & P2M_VALID)
 		return -XEN_EINVAL;
-	page_set_type(page_of(m), PG_HYP, PG_DOM, mm->domid);
-	page_of(m)->dom.rec = rec;
-	atomic_store_explicit(&page_of(m)->dom.late, 0, memory_order_relaxed);
-	mm_count(mm, MMK_SPECIAL, 1);
-	if (atomic_compare_exchange_strong(&rec->word, &word,
-					   p2m_word(word, m, P2M_VALID | P2M_PINNED | P2M_SPECIAL)))
+	frame_become_private(mm, page_of(m), rec);
+	if (name_move(mm, rec, word, p2m_word(word, m, P2M_VALID | P2M_PINNED | P2M_SPECIAL)))
 		return 0;
-	mm_count(mm, MMK_SPECIAL, -1);
 	page_set_type(page_of(m), PG_DOM, PG_HYP, PG_NO_OWNER);
 	return -XEN_EINVAL;
 }
@@ -206,30 +224,26 @@ int mm_decrease(struct mm *mm, gfn_t gfn)
 {
 	struct gfn_rec *rec = gfn.v < mm->max_pages ? p2m_rec(mm, gfn.v) : NULL;
 	uint64_t word, gone;
-	mfn_t m;
 
+	if (!rec && gfn.v < mm->promised)
+		rec = p2m_rec_make(mm, gfn.v);
 	if (!rec)
 		return -XEN_EINVAL;
-	word = atomic_load_explicit(&rec->word, memory_order_acquire);
 	do {
-		if (!(word & P2M_VALID))
+		word = atomic_load(&rec->word);
+		if (!p2m_promised(mm, gfn.v, word))
 			return -XEN_EINVAL;
 		if (word & P2M_PINNED || atomic_load(&rec->pt) || rmap_too_many(rec))
 			return -XEN_EBUSY;
-		m = p2m_mfn(word);
-		gone = p2m_word(word, MFN(0), 0);
-	} while (!atomic_compare_exchange_weak(&rec->word, &word, gone)); /* PAIRS: p2m_change */
+		gone = p2m_word(word, MFN(0), P2M_GONE);
+	} while (!name_move(mm, rec, word, gone));
 	/* A promotion that started before sees the new word and gives up, or is seen here. */
 	if (atomic_load(&rec->pt)) {
-		/* Nobody else has put a frame here unless populate did: then both frames are real
-		 * and the older one goes. */
-		if (atomic_compare_exchange_strong(&rec->word, &gone,
-						   p2m_word(gone, m, word & 0xff)))
+		/* Unless the name was promised again meanwhile: then what was behind it goes. */
+		if (name_move(mm, rec, gone, p2m_reflag(p2m_word(gone, p2m_mfn(word), 0),
+							(unsigned)(word & P2M_FLAGS), 0)))
 			return -XEN_EBUSY;
 	}
-	rmap_clear_all(mm, rec, gfn.v, m);
-	mm_count(mm, MMK_DATA, -1);
-	mm_count(mm, MMK_RETIRED, 1);
-	tlb_retire(mm, page_of(m));
+	name_drop(mm, rec, gfn.v, word);
 	return 0;
 }

@@ -28,27 +28,50 @@
 #define RMAP_INLINE 5
 
 struct gfn_rec {
-	_Atomic uint64_t word; /* flags 0-7, mfn 8-43, generation 44-63 */
+	_Atomic uint64_t word; /* flags 0-11, mfn or swap slot 12-43, generation 44-63 */
 	_Atomic uint64_t pt;   /* level 0-2, pinned 3, refs 8-27, hardware table's mfn 28-63 */
 	_Atomic uint64_t slot[RMAP_INLINE];
 	_Atomic(struct rmap_node *) ovf;
 } CACHE_ALIGNED;
 _Static_assert(sizeof(struct gfn_rec) == CACHE_LINE, "one line per name");
 
-#define P2M_VALID 0x1u
-#define P2M_RO 0x2u	 /* no writable mapping */
-#define P2M_PINNED 0x4u	 /* keeps its frame until teardown */
-#define P2M_SPECIAL 0x8u /* a special name: not the guest's to give up or to use as a table */
+/* What is behind a name, and the moves between these states: memsvc/name.h. */
+#define P2M_VALID 0x1u	  /* a frame */
+#define P2M_RO 0x2u	  /* no writable mapping */
+#define P2M_PINNED 0x4u	  /* keeps its frame until teardown */
+#define P2M_SPECIAL 0x8u  /* a special name: not the guest's to give up or to use as a table */
+#define P2M_SHARED 0x10u  /* VALID, RO: the frame has other names too, or is the zero frame */
+#define P2M_GUARD 0x20u	  /* VALID, RO: private, kept from changing to be shared or swapped */
+#define P2M_BREAK 0x40u	  /* VALID, RO: private again, old entries may still be about */
+#define P2M_SWAPPED 0x80u /* in the swap device, at the slot in the mfn's place */
+#define P2M_GONE 0x100u	  /* given up by the guest */
+#define P2M_TOUCHED 0x200u /* has had a frame of its own */
+#define P2M_SAMPLED 0x400u /* no mapping until the guest's next access, which clears this */
+#define P2M_FLAGS 0xfffu
 #define P2M_GEN_SHIFT 44
 
 static inline mfn_t p2m_mfn(uint64_t word)
 {
-	return MFN(word >> 8 & ((1ULL << 36) - 1));
+	return MFN(word >> 12 & UINT32_MAX);
 }
 
 static inline uint64_t p2m_word(uint64_t old, mfn_t m, unsigned flags)
 {
-	return ((old >> P2M_GEN_SHIFT) + 1) << P2M_GEN_SHIFT | m.v << 8 | flags;
+	return ((old >> P2M_GEN_SHIFT) + 1) << P2M_GEN_SHIFT | m.v << 12 | flags;
+}
+
+/* p2m_reflag() - the word after @old with other flags and the same frame or slot. */
+static inline uint64_t p2m_reflag(uint64_t old, unsigned set, unsigned clear)
+{
+	return p2m_word(old, p2m_mfn(old), ((unsigned)(old & P2M_FLAGS) | set) & ~clear);
+}
+
+/* p2m_promised() - whether a name that has @word, but no frame, gets one when touched. */
+static inline bool p2m_promised(const struct mm *mm, uint64_t gfn, uint64_t word)
+{
+	if (word & (P2M_VALID | P2M_SWAPPED))
+		return true;
+	return gfn < mm->promised && !(word & P2M_GONE);
 }
 
 #define PT_LEVEL(pt) ((unsigned)((pt)&7))

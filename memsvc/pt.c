@@ -3,6 +3,7 @@
 #include "memsvc/pt.h"
 
 #include "core/domain.h"
+#include "memsvc/name.h"
 
 #define TABLES_ALWAYS 1024 /* of any domain */
 
@@ -35,6 +36,7 @@ static struct page_info *table_new(struct mm_ctx *c, struct gfn_rec *rec, mfn_t 
 	atomic_store_explicit(&pi->hw.lin_base, LIN_NONE, memory_order_relaxed);
 	atomic_store_explicit(&pi->hw.filled, 0, memory_order_relaxed);
 	pi->hw.level = (uint8_t)level;
+	atomic_store_explicit(&pi->hw.names, 0, memory_order_relaxed);
 	atomic_store_explicit(&pi->hw.late, 0, memory_order_relaxed);
 	if (level == 4)
 		for (unsigned i = 0; i < HYP_SLOTS; i++)
@@ -56,9 +58,14 @@ int table_get(struct mm_ctx *c, uint64_t gfn, unsigned level, struct page_info *
 	struct page_info *pi;
 	uint64_t pt, word;
 	mfn_t m;
+	int rc;
 
-	if (unlikely(!rec))
-		return -XEN_EINVAL;
+	if (unlikely(!rec)) {
+		rc = gfn < c->mm->promised ? name_touch(c->mm, gfn, true, true) : -XEN_EINVAL;
+		if (rc)
+			return rc;
+		rec = p2m_rec(c->mm, gfn);
+	}
 	pt = atomic_load_explicit(&rec->pt, memory_order_acquire);
 again:
 	while (pt) {
@@ -69,8 +76,15 @@ again:
 			return 0;
 		}
 	}
+	rc = name_touch(c->mm, gfn, true, true);
+	if (rc)
+		return rc == -XEN_ENOMEM ? rc : -XEN_EINVAL;
 	word = atomic_load(&rec->word);
-	if (!(word & P2M_VALID) || word & (P2M_RO | P2M_SPECIAL))
+	if ((word & (P2M_VALID | P2M_RO)) != P2M_VALID) { /* guarded just now, or given up */
+		pt = 0;
+		goto again;
+	}
+	if (word & P2M_SPECIAL)
 		return -XEN_EINVAL;
 	m = p2m_mfn(word);
 	pi = table_new(c, rec, m, level);
@@ -82,7 +96,12 @@ again:
 		goto again;
 	}
 	/* The frame may have left the name, or writable mappings come, until here but not later. */
-	if (unlikely(atomic_load(&rec->word) != word || rmap_any_writable(c->mm, rec, gfn, m))) {
+	if (unlikely(atomic_load(&rec->word) != word)) {
+		table_put(c, pi);
+		pt = atomic_load_explicit(&rec->pt, memory_order_acquire);
+		goto again;
+	}
+	if (unlikely(rmap_any_writable(c->mm, rec, gfn, m))) {
 		table_put(c, pi);
 		return -XEN_EINVAL;
 	}

@@ -145,7 +145,7 @@ static inline int sync_entry(struct mm_ctx *c, struct page_info *pi, unsigned i)
 }
 
 /** leaf_check() - whether a guest may enter leaf @g: 0, -XEN_EINVAL, -XEN_EBUSY (a live page table
- * writable). *@out: the record, NULL when @g is not present. */
+ * writable). *@out: the record, NULL when @g is not present or its name was never touched. */
 static inline int leaf_check(struct mm *mm, uint64_t g, struct gfn_rec **out)
 {
 	struct gfn_rec *rec;
@@ -156,9 +156,9 @@ static inline int leaf_check(struct mm *mm, uint64_t g, struct gfn_rec **out)
 		return 0;
 	*out = rec = p2m_rec(mm, pte_frame(g));
 	if (unlikely(!rec))
-		return -XEN_EINVAL;
+		return pte_frame(g) < mm->promised ? 0 : -XEN_EINVAL;
 	word = atomic_load_explicit(&rec->word, memory_order_acquire);
-	if (unlikely(!(word & P2M_VALID)))
+	if (unlikely(!(word & P2M_VALID)) && !p2m_promised(mm, pte_frame(g), word))
 		return -XEN_EINVAL;
 	if (unlikely(g & PTE_RW && atomic_load_explicit(&rec->pt, memory_order_relaxed)))
 		return -XEN_EBUSY;

@@ -19,6 +19,10 @@
 
 /* Hardware leaf only (ignored by the MMU): this mapping is in an rmap slot, not linear. */
 #define HW_SLOT 0x200ULL
+/* With HW_SLOT: the frame is shared, so the name is in the table's name page; see rmap.h. */
+#define HW_SHARED 0x400ULL
+/* Instead of P: on its way in, see sync.c. Walks of the rmap take it for an entry. */
+#define HW_PENDING 0x800ULL
 
 /* Not allowed in entries of levels 2 to 4, as in Xen: superpages, cache attributes, global. */
 #define TABLE_DISALLOW (PTE_PWT | PTE_PCD | PTE_PSE | PTE_G)

@@ -236,6 +236,62 @@ void rmap_del_slow(struct gfn_rec *rec, uint64_t loc)
 	      (unsigned long)p2m_rec_gfn(rec));
 }
 
+static _Atomic uint32_t *name_word(uint64_t loc)
+{
+	uint32_t page = atomic_load_explicit(&page_of(MFN(loc >> 9))->hw.names,
+					     memory_order_acquire);
+
+	return page ? (_Atomic uint32_t *)arch_mfn_to_virt(MFN(page)) + (loc & 511) : NULL;
+}
+
+static bool name_page_make(struct mm *mm, struct page_info *pi)
+{
+	void *page = p2m_meta_page(mm, 0);
+	uint32_t none = 0;
+
+	if (!page)
+		return false;
+	if (atomic_compare_exchange_strong(&pi->hw.names, &none,
+					   (uint32_t)arch_virt_to_mfn(page).v))
+		return true;
+	page_free(arch_virt_to_mfn(page));
+	mm_count(mm, MMK_META, -1);
+	return true;
+}
+
+int rmap_claim(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t loc)
+{
+	_Atomic uint32_t *w = name_word(loc);
+	uint32_t none = 0;
+
+	if (unlikely(!w)) {
+		if (!name_page_make(mm, page_of(MFN(loc >> 9))))
+			return -XEN_ENOMEM;
+		w = name_word(loc);
+	}
+	if (!atomic_compare_exchange_strong(w, &none, (uint32_t)gfn + 1))
+		return 0;
+	if (likely(!rmap_add(mm, rec, loc)))
+		return 1;
+	atomic_store(w, 0);
+	return -XEN_ENOMEM;
+}
+
+struct gfn_rec *rmap_claimed(uint64_t loc)
+{
+	_Atomic uint32_t *w = name_word(loc);
+	uint32_t name = w ? atomic_load(w) : 0;
+
+	return name ? p2m_rec(page_of(MFN(loc >> 9))->hw.mm, name - 1) : NULL;
+}
+
+void rmap_release(uint64_t loc)
+{
+	rmap_del(rmap_claimed(loc), loc);
+	/* The next mapper's claim comes after the copy is out. */
+	atomic_store(name_word(loc), 0);
+}
+
 static _Atomic uint64_t *entry_at(uint64_t loc)
 {
 	return (_Atomic uint64_t *)arch_mfn_to_virt(MFN(loc >> 9)) + (loc & 511);
@@ -243,7 +299,7 @@ static _Atomic uint64_t *entry_at(uint64_t loc)
 
 static bool maps(uint64_t e, mfn_t m)
 {
-	return e & PTE_P && pte_frame(e) == m.v;
+	return e & (PTE_P | HW_PENDING) && pte_frame(e) == m.v;
 }
 
 static void clear_entry(uint64_t loc, mfn_t m)
@@ -263,6 +319,17 @@ typedef bool (*visit_fn)(uint64_t loc, mfn_t m);
 static bool visit_clear(uint64_t loc, mfn_t m)
 {
 	clear_entry(loc, m);
+	return false;
+}
+
+static bool visit_protect(uint64_t loc, mfn_t m)
+{
+	_Atomic uint64_t *e = entry_at(loc);
+	uint64_t old = atomic_load(e);
+
+	while (maps(old, m) && old & PTE_RW)
+		if (atomic_compare_exchange_weak(e, &old, old & ~(PTE_RW | PTE_D)))
+			break;
 	return false;
 }
 
@@ -329,6 +396,11 @@ bool rmap_too_many(struct gfn_rec *rec)
 void rmap_clear_all(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m)
 {
 	walk(mm, rec, gfn, m, visit_clear);
+}
+
+void rmap_protect_all(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m)
+{
+	walk(mm, rec, gfn, m, visit_protect);
 }
 
 bool rmap_any_writable(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m)

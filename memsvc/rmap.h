@@ -10,6 +10,11 @@
  * Invariant: at rest the slots of a name hold each location once per HW_SLOT entry for it. While a
  * mapper is under way there may be one more copy. Who exchanges an entry out of a table, and only
  * he, takes one copy out.
+ * A slot entry for a private frame leads to its name by the frame's record. One for a shared frame
+ * (HW_SHARED) does so by the table's name page: 512 words, made when the first is needed, freed
+ * with the table. Word i is 1 + the name that entry i maps, and belongs to the one entry or mapper
+ * that put it there (CAS from 0) until the entry has been exchanged out again (store of 0 by who
+ * did that). A mapper that finds it taken leaves the entry absent.
  * Linearization: the CAS of the slot. Every operation writes only the record and nodes of its own
  * name.
  *
@@ -78,16 +83,34 @@ static inline void rmap_del(struct gfn_rec *rec, uint64_t loc)
 	rmap_del_slow(rec, loc);
 }
 
+/**
+ * rmap_claim() - rmap_add() for an entry of a shared frame: takes entry @loc's word of the name
+ * page, too. 1, 0 when another mapper or entry has it, -XEN_ENOMEM.
+ */
+int rmap_claim(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t loc);
+
+/** rmap_claimed() - the name an entry at @loc with HW_SHARED maps: its record. */
+struct gfn_rec *rmap_claimed(uint64_t loc);
+
+void rmap_release(uint64_t loc);
+
 /** rmap_retract() - after exchanging leaf @old out of entry @loc. */
 static inline void rmap_retract(uint64_t old, uint64_t loc)
 {
-	if ((old & (PTE_P | HW_SLOT)) == (PTE_P | HW_SLOT))
+	if (!(old & HW_SLOT) || !(old & (PTE_P | HW_PENDING)))
+		return;
+	if (unlikely(old & HW_SHARED))
+		rmap_release(loc);
+	else
 		rmap_del(page_of(MFN(pte_frame(old)))->dom.rec, loc);
 }
 
 /** rmap_clear_all() - remove every leaf entry that maps frame @m as name @gfn. After the P2M word
  * was changed; the caller flushes. */
 void rmap_clear_all(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m);
+
+/** rmap_protect_all() - take RW from every leaf entry that maps frame @m as name @gfn. As above. */
+void rmap_protect_all(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m);
 
 /** rmap_too_many() - whether the name has more slots than a walk may visit. */
 bool rmap_too_many(struct gfn_rec *rec);

@@ -56,11 +56,55 @@ static inline void frame_late(struct mm_ctx *c, uint64_t word)
 /* The hardware leaf for guest leaf @g (P and A set) behind which @word and @pt are now. */
 static inline uint64_t translate(uint64_t g, uint64_t word, uint64_t pt)
 {
-	uint64_t hw = p2m_mfn(word).v << PAGE_SHIFT | PTE_P | PTE_US | PTE_A | (g & PTE_NX);
+	uint64_t hw;
+
+	if (unlikely(word & P2M_SAMPLED))
+		return 0;
+	hw = p2m_mfn(word).v << PAGE_SHIFT | PTE_P | PTE_US | PTE_A | (g & PTE_NX);
 
 	if ((g & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D) && !pt && !(word & P2M_RO))
 		hw |= PTE_RW | PTE_D;
 	return hw;
+}
+
+/* Whether leaf @old, for the frame that @rec has now, was entered as that name. */
+static bool same_name(uint64_t old, uint64_t loc, struct gfn_rec *rec, uint64_t gfn)
+{
+	struct page_info *pi = page_of(MFN(loc >> 9));
+
+	if (!(old & HW_SLOT)) /* present: linear */
+		return atomic_load_explicit(&pi->hw.lin_base, memory_order_acquire) + (loc & 511) ==
+		       gfn;
+	if (!(old & HW_SHARED))
+		return page_of(MFN(pte_frame(old)))->dom.rec == rec;
+	return rmap_claimed(loc) == rec;
+}
+
+/*
+ * Enter @new for a frame that may be replaced at any moment by a copy (its word has RO set). The
+ * order of sync_leaf_rec(), entry first and second look then, would let a stale entry be used for
+ * a moment, and show old data after another vCPU has written the copy. So it goes in as pending,
+ * where the breaker's walk finds it, and becomes present only if the word is still the same; the
+ * breaker's walk and this last step meet in one CAS. The pCPU's number makes the pending value
+ * this mapper's own. False: it did not come to that, look again.
+ */
+static bool enter_unsteady(struct mm_ctx *c, _Atomic uint64_t *hwp, uint64_t loc,
+			   struct gfn_rec *rec, uint64_t word, uint64_t new)
+{
+	struct pcpu *p = this_pcpu();
+	uint64_t pending = (new & ~PTE_P) | HW_PENDING | (uint64_t)(p ? p->id : 0) << 52;
+	uint64_t expect = pending;
+
+	rmap_retract(atomic_exchange(hwp, pending), loc);
+	SYNC_POINT();
+	/* PAIRS: p2m_change */
+	if (SYNC_CHANGED(word, word, atomic_load(&rec->word))) {
+		frame_late(c, word); /* who takes it out meanwhile reads the frame's record */
+		if (atomic_compare_exchange_strong(hwp, &expect, 0))
+			rmap_retract(pending, loc);
+		return false;
+	}
+	return atomic_compare_exchange_strong(hwp, &expect, new);
 }
 
 int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn_rec *hint,
@@ -84,26 +128,44 @@ int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn
 			word = rec ? atomic_load(&rec->word) : 0;
 			if (likely(word & P2M_VALID))
 				new = translate(g, word, atomic_load(&rec->pt));
-			else
+			else if (!p2m_promised(c->mm, pte_frame(g), word))
 				rc = -XEN_EINVAL;
 		}
-		if (!((old ^ new) & (PTE_ADDR | PTE_P))) {
+		if (!((old ^ new) & (PTE_ADDR | PTE_P)) && !(old & HW_PENDING) &&
+		    (likely(!(word & P2M_SHARED)) || !new ||
+		     same_name(old, loc, rec, pte_frame(g)))) {
 			/* The same frame, or none: how it is recorded stays. */
-			new |= old &HW_SLOT;
+			new |= old & (HW_SLOT | HW_SHARED);
 			if (old != new && !atomic_compare_exchange_strong(hwp, &old, new))
 				continue;
 		} else {
 			if (new && !is_linear(c->mm, pi, i, pte_frame(g))) {
-				if (likely(!rmap_add(c->mm, rec, loc))) {
-					new |= HW_SLOT;
+				int in = likely(!(word & P2M_SHARED))
+						 ? !rmap_add(c->mm, rec, loc)
+						 : rmap_claim(c->mm, rec, pte_frame(g), loc);
+
+				if (likely(in > 0)) {
+					new |= HW_SLOT | (word & P2M_SHARED ? HW_SHARED : 0);
+				} else if (in == 0 && word & P2M_SHARED) {
+					/* The present entry's, or a mapper's on its way in: then absent. */
+					old = atomic_exchange(hwp, 0);
+					rmap_retract(old, loc);
+					if (old & HW_SHARED)
+						continue;
+					new = 0;
 				} else {
 					new = 0;
 					rc = -XEN_ENOMEM;
 				}
 			}
 			SYNC_POINT();
-			old = atomic_exchange(hwp, new);
-			rmap_retract(old, loc);
+			if (unlikely(new && word & P2M_RO)) {
+				if (!enter_unsteady(c, hwp, loc, rec, word, new))
+					continue;
+			} else {
+				old = atomic_exchange(hwp, new);
+				rmap_retract(old, loc);
+			}
 		}
 		SYNC_POINT();
 		/* PAIRS: p2m_change */
@@ -141,7 +203,7 @@ static inline bool fill_leaf(struct mm_ctx *c, _Atomic uint64_t *hwp, const _Ato
 
 	word = atomic_load(&rec->word);
 	pt = atomic_load(&rec->pt);
-	if (!(word & P2M_VALID) || (g & PTE_RW && pt) ||
+	if ((word & (P2M_VALID | P2M_RO | P2M_SAMPLED)) != P2M_VALID || (g & PTE_RW && pt) ||
 	    atomic_load_explicit(hwp, memory_order_relaxed))
 		return false;
 	new = translate(g, word, pt);
@@ -176,7 +238,7 @@ int sync_fill_l1(struct mm_ctx *c, struct page_info *pi)
 		if (!any8(&gp[i]))
 			continue;
 		for (unsigned j = i; j < i + 8; j++) {
-			uint64_t g = atomic_load_explicit(&gp[j], memory_order_acquire), gfn;
+			uint64_t g = atomic_load_explicit(&gp[j], memory_order_acquire), gfn, word;
 			struct gfn_rec *rec;
 			int src;
 
@@ -186,6 +248,8 @@ int sync_fill_l1(struct mm_ctx *c, struct page_info *pi)
 			if (unlikely(gfn / RECS_PER_LEAF != leaf_no)) {
 				rec = p2m_rec(c->mm, gfn);
 				if (!rec) {
+					if (gfn < c->mm->promised)
+						continue; /* entered when touched */
 					rc = -XEN_EINVAL;
 					goto out;
 				}
@@ -193,6 +257,10 @@ int sync_fill_l1(struct mm_ctx *c, struct page_info *pi)
 				leaf_no = gfn / RECS_PER_LEAF;
 			}
 			rec = &leaf[gfn % RECS_PER_LEAF];
+			word = atomic_load_explicit(&rec->word, memory_order_relaxed);
+			if (!(word & P2M_VALID) && p2m_promised(c->mm, gfn, word) &&
+			    !atomic_load_explicit(&hw[j], memory_order_relaxed))
+				continue;
 			if (likely(g & PTE_A) && likely(lin != LIN_NONE || gfn % 512 != j) &&
 			    likely(fill_leaf(c, &hw[j], &gp[j], loc + j, g, lin + j == gfn, rec)))
 				continue;

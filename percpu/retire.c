@@ -62,6 +62,7 @@ static void batch_free(struct rcu_head *h)
 		bool table = page_type(pi) == PG_HWTABLE;
 		enum mm_kind k = table ? MMK_HWTABLE : MMK_RETIRED;
 		struct mm *of = table ? pi->hw.mm : page_of(arch_virt_to_mfn(pi->dom.rec))->meta.mm;
+		uint32_t names;
 		uint64_t next = atomic_load_explicit(&pi->next, memory_order_relaxed);
 
 		m = next;
@@ -74,6 +75,11 @@ static void batch_free(struct rcu_head *h)
 			mm = of;
 			kind = k;
 			n = 0;
+		}
+		names = table ? atomic_load_explicit(&pi->hw.names, memory_order_relaxed) : 0;
+		if (unlikely(names)) {
+			page_free(MFN(names));
+			account(of, MMK_META, 1);
 		}
 		page_free(mfn_of(pi));
 		n++;

@@ -8,6 +8,7 @@
 #include "core/arch.h"
 #include "core/hypercall.h"
 #include "core/lib.h"
+#include "core/memory_wait.h"
 #include "core/run.h"
 #include "core/x86/apic.h"
 #include "core/x86/emul.h"
@@ -154,6 +155,9 @@ static void guest_page_fault(struct vcpu *v, struct cpu_user_regs *r, uint64_t c
 			apply(v, e, VEC_PF, true, guest_ec);
 		return;
 	}
+	case MM_FAULT_NOMEM:
+		memory_wait(v);
+		return;
 	default:
 		pv_inject_pf(v, cr2, guest_ec);
 	}

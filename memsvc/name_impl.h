@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of name.h share among themselves, and with p2m.c and mm.c. */
+#ifndef MEMSVC_NAME_IMPL_H
+#define MEMSVC_NAME_IMPL_H
+
+#include "memsvc/name.h"
+#include "memsvc/p2m.h"
+#include "percpu/tlb.h"
+
+/** word_cas() - the one way a word changes. Full fence. */
+bool word_cas(struct gfn_rec *rec, uint64_t from, uint64_t to);
+
+/** name_move() - word_cas() and the counters. */
+bool name_move(struct mm *mm, struct gfn_rec *rec, uint64_t from, uint64_t to);
+
+/** name_account() - add (@sign 1) or take away (-1) a name with @word in the counters. */
+void name_account(struct mm *mm, uint64_t word, int sign);
+
+/** frame_become_private() - a PG_HYP frame to be put behind @rec. */
+void frame_become_private(struct mm *mm, struct page_info *pi, struct gfn_rec *rec);
+
+/** name_finish_break() - the rest of a break that @word (P2M_BREAK) began; anyone, any number of
+ * times. */
+void name_finish_break(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word);
+
+/** name_drop() - what was behind a name that had @word, and has another since: entries are cleared,
+ * the frame, reference or slot is given back. For names given up and domains that end. */
+void name_drop(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word);
+
+#endif

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/* Moves that sharing, swapping and sampling make, and references to shared frames; see name.h. */
+#include "core/lib.h"
+#include "memsvc/name_impl.h"
+#include "memsvc/rmap.h"
+#include "memsvc/share_table.h"
+#include "memsvc/swap.h"
+#include "percpu/pcpu.h"
+
+/* Frames that became shared, and that were freed again; the difference is share_frames(). */
+static struct counter nr_shared = {.name = "frames_shared"};
+static struct counter nr_unshared = {.name = "frames_unshared"};
+
+static uint64_t word_of(struct gfn_rec *rec)
+{
+	return rec ? atomic_load_explicit(&rec->word, memory_order_acquire) : 0;
+}
+
+static enum name_state state_of(struct mm *mm, uint64_t gfn, uint64_t word)
+{
+	if (word & P2M_SPECIAL)
+		return NAME_SPECIAL;
+	if (word & P2M_SWAPPED)
+		return NAME_SWAPPED;
+	if (!(word & P2M_VALID))
+		return p2m_promised(mm, gfn, word) ? NAME_VOID : NAME_GONE;
+	if (word & P2M_BREAK)
+		return NAME_BREAKING;
+	return word & P2M_SHARED ? NAME_SHARED : NAME_PRIVATE;
+}
+
+static bool is_settled(uint64_t word)
+{
+	return word & P2M_GUARD &&
+	       atomic_load_explicit(&page_of(p2m_mfn(word))->dom.settled, memory_order_acquire) ==
+		       word;
+}
+
+void name_look(struct mm *mm, gfn_t gfn, struct name_view *out)
+{
+	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
+	uint64_t word = word_of(rec);
+
+	out->word = word;
+	out->state = state_of(mm, gfn.v, word);
+	out->guarded = word & P2M_GUARD;
+	out->settled = is_settled(word);
+	out->pinned = word & P2M_PINNED;
+	out->sampled = word & P2M_SAMPLED;
+	out->touched = word & P2M_TOUCHED;
+	out->table = rec && atomic_load_explicit(&rec->pt, memory_order_relaxed);
+	out->mfn = word & P2M_VALID ? p2m_mfn(word) : INVALID_MFN;
+	out->zero = word & P2M_SHARED && p2m_mfn(word).v == share_zero_frame().v;
+}
+
+bool name_is(struct mm *mm, gfn_t gfn, uint64_t word)
+{
+	return word_of(p2m_rec(mm, gfn.v)) == word;
+}
+
+uint64_t name_guard(struct mm *mm, gfn_t gfn)
+{
+	const unsigned not = P2M_RO | P2M_PINNED | P2M_SPECIAL | P2M_SHARED | P2M_GUARD |
+			     P2M_BREAK | P2M_SAMPLED;
+	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
+	uint64_t word = word_of(rec), guarded;
+
+	if ((word & (P2M_VALID | not)) != P2M_VALID || atomic_load(&rec->pt) || rmap_too_many(rec))
+		return 0;
+	guarded = p2m_reflag(word, P2M_RO | P2M_GUARD, 0);
+	if (!word_cas(rec, word, guarded))
+		return 0;
+	/* A promotion to a page table that began before sees the new word, or is seen here. */
+	if (atomic_load(&rec->pt)) {
+		word_cas(rec, guarded, p2m_reflag(guarded, 0, P2M_RO | P2M_GUARD));
+		return 0;
+	}
+	rmap_protect_all(mm, rec, gfn.v, p2m_mfn(guarded));
+	return guarded;
+}
+
+bool name_settle(struct mm *mm, gfn_t gfn, uint64_t word)
+{
+	if (!name_is(mm, gfn, word))
+		return false;
+	/* Release: the settler's flush and grace period. PAIRS: settled */
+	atomic_store_explicit(&page_of(p2m_mfn(word))->dom.settled, word, memory_order_release);
+	return true;
+}
+
+uint64_t name_settled_word(struct mm *mm, gfn_t gfn)
+{
+	uint64_t word = word_of(p2m_rec(mm, gfn.v));
+
+	return is_settled(word) ? word : 0; /* PAIRS: settled */
+}
+
+bool name_of_frame(mfn_t m, struct mm **mm, gfn_t *gfn, uint64_t *word)
+{
+	struct page_info *pi = page_of(m);
+	uint64_t state = atomic_load_explicit(&pi->state, memory_order_acquire);
+	struct gfn_rec *rec;
+
+	if ((state & 0xff) != PG_DOM)
+		return false;
+	rec = pi->dom.rec;
+	atomic_thread_fence(memory_order_acquire);
+	/* The frame was private at both looks, so its record stays for this RCU section. */
+	if (atomic_load_explicit(&pi->state, memory_order_relaxed) != state)
+		return false;
+	*word = word_of(rec);
+	if (!is_settled(*word) || p2m_mfn(*word).v != m.v)
+		return false;
+	*mm = page_of(arch_virt_to_mfn(rec))->meta.mm;
+	*gfn = GFN(p2m_rec_gfn(rec));
+	return true;
+}
+
+/* From a settled word to @to; the private frame then has no entry and is on its way out. */
+static bool replace(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t to)
+{
+	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
+	mfn_t old = p2m_mfn(word);
+
+	if (!rec || !is_settled(word) || !name_move(mm, rec, word, to))
+		return false;
+	/* Entries for the old frame show the same content until they go; it is not written. */
+	rmap_clear_all(mm, rec, gfn.v, old);
+	mm_count(mm, MMK_RETIRED, 1);
+	tlb_retire(mm, page_of(old));
+	return true;
+}
+
+bool name_share(struct mm *mm, gfn_t gfn, uint64_t word, mfn_t f)
+{
+	return replace(mm, gfn, word,
+		       p2m_word(word, f,
+				P2M_VALID | P2M_RO | P2M_SHARED | (word & P2M_TOUCHED)));
+}
+
+bool name_share_zero(struct mm *mm, gfn_t gfn, uint64_t word)
+{
+	return name_share(mm, gfn, word, share_zero_frame());
+}
+
+bool name_set_swapped(struct mm *mm, gfn_t gfn, uint64_t word, uint32_t slot)
+{
+	return replace(mm, gfn, word,
+		       p2m_word(word, MFN(slot), P2M_SWAPPED | (word & P2M_TOUCHED)));
+}
+
+bool name_promote(struct mm *mm, gfn_t gfn, uint64_t word)
+{
+	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
+	struct page_info *pi = page_of(p2m_mfn(word));
+	uint32_t none = 0;
+
+	/* The reference first, since the guest may break the share at once. It also keeps other
+	 * promoters off. */
+	if (!rec || !is_settled(word) || !atomic_compare_exchange_strong(&pi->dom.refs, &none, 1))
+		return false;
+	if (!name_move(mm, rec, word, p2m_reflag(word, P2M_SHARED, P2M_GUARD))) {
+		atomic_store(&pi->dom.refs, 0);
+		return false;
+	}
+	/* Freed at the earliest after this RCU section, whoever drops references meanwhile. */
+	page_set_type(pi, PG_DOM, PG_SHARED, PG_NO_OWNER);
+	counter_register(&nr_shared);
+	counter_inc(&nr_shared);
+	return true;
+}
+
+bool name_sample(struct mm *mm, gfn_t gfn)
+{
+	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
+	uint64_t word = word_of(rec);
+
+	if ((word & (P2M_VALID | P2M_PINNED | P2M_SPECIAL | P2M_BREAK | P2M_SAMPLED)) !=
+		    P2M_VALID ||
+	    atomic_load(&rec->pt) || rmap_too_many(rec))
+		return false;
+	/* The content does not change by this: a settled word stays settled. */
+	if (!word_cas(rec, word, p2m_reflag(word, P2M_SAMPLED, 0)))
+		return false;
+	rmap_clear_all(mm, rec, gfn.v, p2m_mfn(word));
+	return true;
+}
+
+bool name_sample_end(struct mm *mm, gfn_t gfn)
+{
+	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
+	uint64_t word = word_of(rec);
+
+	while (word & P2M_SAMPLED)
+		if (atomic_compare_exchange_strong(&rec->word, &word,
+						   p2m_reflag(word, 0, P2M_SAMPLED)))
+			return false;
+	return true;
+}
+
+bool share_get(mfn_t f)
+{
+	struct page_info *pi = page_of(f);
+	uint32_t refs = atomic_load_explicit(&pi->dom.refs, memory_order_relaxed);
+
+	if (page_type(pi) != PG_SHARED)
+		return false;
+	do {
+		if (!refs)
+			return false;
+	} while (!atomic_compare_exchange_weak(&pi->dom.refs, &refs, refs + 1));
+	return true;
+}
+
+static void shared_free(struct rcu_head *h)
+{
+	page_free(mfn_of(container_of((void *)h, struct page_info, rcu)));
+}
+
+void share_put(mfn_t f)
+{
+	struct page_info *pi = page_of(f);
+
+	if (atomic_fetch_sub(&pi->dom.refs, 1) != 1)
+		return;
+	share_table_forget(f);
+	counter_register(&nr_unshared);
+	counter_inc(&nr_unshared);
+	call_rcu((struct rcu_head *)pi->rcu, shared_free);
+}
+
+int64_t share_frames(void)
+{
+	return (int64_t)(counter_sum(&nr_shared) - counter_sum(&nr_unshared));
+}
