@@ -5,6 +5,7 @@
 
 #include "core/arch.h"
 #include "core/lib.h"
+#include "core/x86/segbase.h"
 #include "core/xen_errno.h"
 #include "percpu/page_cache.h"
 
@@ -16,6 +17,13 @@
 static bool have_xsave, have_xsaveopt;
 static uint64_t xcr0_all;
 static unsigned area_size = 512;
+
+/* What library code finds at %fs:0x28, where it expects the stack protector's canary. */
+static struct {
+	uint64_t before[5];
+	uint64_t canary;
+} borrowed_tls;
+_Static_assert(offsetof(typeof(borrowed_tls), canary) == 0x28, "the ABI's place");
 
 static void xsetbv0(uint64_t v)
 {
@@ -209,4 +217,32 @@ bool fpu_set_xcr0(struct vcpu *v, uint64_t xcr0)
 	v->arch.xcr0 = xcr0;
 	set_hw_xcr0(this_pcpu(), xcr0);
 	return true;
+}
+
+/*
+ * The registers keep their owner: it is this loan that is saved and put back, not the owner's whole
+ * state. FXSAVE is enough, since what borrows uses no more than legacy SSE, whose instructions leave
+ * the upper parts of the vector registers alone.
+ */
+void fpu_borrow(struct fpu_loan *l)
+{
+	static const uint32_t mxcsr = 0x1f80;
+	struct pcpu *p = this_pcpu();
+
+	l->ts = p->arch.ts_set;
+	l->saved = p->arch.fpu_owner != NULL;
+	set_hw_ts(p, false);
+	if (l->saved)
+		__asm__ volatile("fxsave64 %0" : "=m"(l->fx));
+	__asm__ volatile("ldmxcsr %0" ::"m"(mxcsr));
+	l->fs_base = segbase_read_fs();
+	(void)segbase_write_fs((uint64_t)&borrowed_tls);
+}
+
+void fpu_return(const struct fpu_loan *l)
+{
+	(void)segbase_write_fs(l->fs_base);
+	if (l->saved)
+		__asm__ volatile("fxrstor64 %0" ::"m"(l->fx));
+	set_hw_ts(this_pcpu(), l->ts);
 }

@@ -7,6 +7,8 @@
 #ifndef X86_FPU_H
 #define X86_FPU_H
 
+#include <arch/fpu.h> /* fpu_borrow(), fpu_return() */
+
 #include "core/domain.h"
 
 /** fpu_init() - learn the CPU's state size and enable it. Every pCPU. */

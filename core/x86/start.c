@@ -16,6 +16,7 @@
 #include "core/x86/serial.h"
 #include "core/x86/smp.h"
 #include "core/x86/tsc.h"
+#include "memsvc/swap.h"
 #include "percpu/log.h"
 
 extern char boot_stack64[];
@@ -121,6 +122,8 @@ static void bsp_main(void)
 	record_printf("{\"ev\":\"boot\",\"pcpus\":%u,\"t_ns\":%lu}", n,
 		      (unsigned long)arch_now_ns());
 	log_flush(); /* before the guests are built, which takes this pCPU a while */
+	if (swap_init())
+		printk("swap: not enough memory for its tables");
 	if (boot_option(&boot, "panic", opt, sizeof(opt)) && !strcmp(opt, "test"))
 		inbox_post(n - 1, &crash);
 	domains_boot(boot.mods, boot.nr_mods);

@@ -5,6 +5,7 @@
 
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(URCU_QSBR REQUIRED IMPORTED_TARGET liburcu-qsbr)
+pkg_check_modules(LZ4 REQUIRED IMPORTED_TARGET liblz4)
 find_package(Threads REQUIRED)
 
 file(GLOB XYLEM_HOST_SRCS CONFIGURE_DEPENDS core/host/*.c)
@@ -14,7 +15,8 @@ target_link_libraries(xylem_host_flags INTERFACE xylem_common)
 target_include_directories(xylem_host_flags INTERFACE ${CMAKE_SOURCE_DIR}/core/host/include)
 target_compile_definitions(xylem_host_flags INTERFACE _GNU_SOURCE)
 target_compile_options(xylem_host_flags INTERFACE -g -fno-omit-frame-pointer)
-target_link_libraries(xylem_host_flags INTERFACE PkgConfig::URCU_QSBR Threads::Threads)
+target_link_libraries(xylem_host_flags INTERFACE PkgConfig::URCU_QSBR PkgConfig::LZ4
+                      Threads::Threads)
 if(XYLEM_SANITIZE)
   target_compile_options(xylem_host_flags INTERFACE
     -fsanitize=${XYLEM_SANITIZE} -fno-sanitize-recover=all)

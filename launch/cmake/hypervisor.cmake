@@ -37,12 +37,16 @@ target_compile_options(xylem_freestanding INTERFACE
     -fno-asynchronous-unwind-tables -fno-omit-frame-pointer
     -fno-optimize-sibling-calls -fno-common>)
 
+# The archive's one object with the functions used needs memcpy, memmove and memset, and what
+# core/x86/lz4_env.c has; it was compiled for the ABI of user programs, see <arch/fpu.h>.
+find_library(LZ4_ARCHIVE NAMES liblz4.a REQUIRED)
+
 add_library(xylem64_objs OBJECT ${XYLEM_PORTABLE} ${XYLEM_X86_SRCS})
 target_link_libraries(xylem64_objs PRIVATE xylem_freestanding)
 
 function(xylem64_link target ksyms)
   add_executable(${target} ${ksyms})
-  target_link_libraries(${target} PRIVATE xylem64_objs xylem_freestanding)
+  target_link_libraries(${target} PRIVATE xylem64_objs xylem_freestanding ${LZ4_ARCHIVE})
   target_link_options(${target} PRIVATE
     -nostdlib -static -no-pie -T${XYLEM_LDS}
     -Wl,-z,noexecstack -Wl,--build-id=none -Wl,-z,max-page-size=4096
