@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: MIT */
+/* Compressed store: contents, counters, exhaustion, damage, reuse, threads against an oracle. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/host/host.h"
+#include "core/xen_errno.h"
+#include "memsvc/frame.h"
+#include "memsvc/swap_lz4.h"
+#include "memsvc/swap_slot.h"
+#include "memsvc/swap_space.h"
+
+#define FRAMES 6000
+#define CPUS 4
+
+static struct swap_device *dev;
+static uint64_t free_at_start;
+
+static uint64_t seed_from_env(void)
+{
+	const char *s = getenv("SEED");
+	uint64_t seed = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL);
+
+	printf("# SEED=%llu\n", (unsigned long long)seed);
+	fflush(stdout);
+	return seed;
+}
+
+static uint64_t rnd(uint64_t *s)
+{
+	*s ^= *s << 13;
+	*s ^= *s >> 7;
+	*s ^= *s << 17;
+	return *s * 0x2545f4914f6cdd1dULL;
+}
+
+static unsigned rnd_to(uint64_t *s, unsigned n)
+{
+	return (unsigned)((rnd(s) >> 11) % n);
+}
+
+static void memory(void)
+{
+	struct mem_range r = {HOST_FIRST_MFN << PAGE_SHIFT, (uint64_t)FRAMES << PAGE_SHIFT};
+
+	host_arena_init(FRAMES);
+	cr_assert_eq(frames_init(&r, 1), 0);
+}
+
+static void store_init(unsigned pcpus, uint64_t limit)
+{
+	dev = swap_lz4_init(pcpus, limit);
+	cr_assert_not_null(dev);
+	swap_use(dev);
+	free_at_start = frames_free_count();
+}
+
+static void setup(unsigned pcpus, uint64_t limit)
+{
+	memory();
+	host_sim_init(pcpus);
+	store_init(pcpus, limit);
+}
+
+static struct swap_stats stats(void)
+{
+	struct swap_stats st;
+
+	swap_stats(&st);
+	return st;
+}
+
+/* Nothing is stored: all frames are back but the tables' and the one each pCPU is filling. */
+static void check_empty(unsigned pcpus)
+{
+	struct swap_stats st = stats();
+
+	cr_assert_eq(st.slots, 0);
+	cr_assert_eq(st.slots_same, 0);
+	cr_assert_eq(st.bytes, 0);
+	cr_assert_eq(st.waiting, 0);
+	cr_assert_eq(st.damaged, 0);
+	cr_assert_leq(st.frames, pcpus, "%llu frames hold nothing", (unsigned long long)st.frames);
+	cr_assert_eq(frames_free_count(), free_at_start - st.frames - st.table_frames,
+		     "frames are lost");
+}
+
+/* ---- contents -------------------------------------------------------------------------------- */
+
+enum kind { ZERO, SAME, TEXT, STRUCTS, MIXED, KINDS, RANDOM };
+
+static void make_page(uint64_t *page, enum kind kind, uint64_t seed)
+{
+	static const char *const words[16] = {
+		"the ",	   "page ", "of ",     "memory ",  "guest ", "and ", "frame ",	"a ",
+		"domain ", "is ",   "shared ", "kernel\n", "0x",     "int ", "return ", "; "};
+	uint64_t s = seed * 0x9e3779b97f4a7c15ULL | 1;
+	char *p = (char *)page, *end = p + PAGE_SIZE;
+
+	memset(page, 0, PAGE_SIZE);
+	switch (kind) {
+	case ZERO:
+		break;
+	case SAME:
+		for (unsigned i = 0; i < 512; i++)
+			page[i] = s;
+		break;
+	case TEXT:
+		while (p < end) {
+			const char *w = words[rnd_to(&s, 16)];
+			size_t n = MIN(strlen(w), (size_t)(end - p));
+
+			memcpy(p, w, n);
+			p += n;
+		}
+		break;
+	case STRUCTS:
+		for (unsigned i = 0; i < 512; i += 8) {
+			page[i] = 0xffff888000000000ULL | (rnd(&s) & 0xffffc0);
+			page[i + 1] = i;
+			page[i + 5] = rnd(&s) & 7;
+		}
+		break;
+	case MIXED:
+		for (unsigned i = 0, n = rnd_to(&s, 340); i < n; i++)
+			page[i] = rnd(&s);
+		break;
+	default:
+		for (unsigned i = 0; i < 512; i++)
+			page[i] = rnd(&s);
+	}
+	if (kind != SAME && kind != RANDOM && kind != ZERO)
+		page[511] ^= seed; /* every seed another page */
+}
+
+static uint64_t page[512], back[512];
+
+static uint32_t store(enum kind kind, uint64_t seed)
+{
+	uint32_t slot = 0;
+
+	make_page(page, kind, seed);
+	cr_assert_eq(dev->store(dev, page, &slot), 0);
+	cr_assert_neq(slot, 0);
+	return slot;
+}
+
+static void expect(uint32_t slot, enum kind kind, uint64_t seed)
+{
+	memset(back, 0xee, sizeof(back));
+	cr_assert_eq(swap_load(slot, back), 0);
+	make_page(page, kind, seed);
+	cr_assert_eq(memcmp(page, back, PAGE_SIZE), 0, "slot %u: another content", slot);
+}
+
+Test(swap, contents_and_counters)
+{
+	enum { N = 500 };
+	static uint32_t slot[KINDS][N];
+	struct swap_stats st;
+
+	setup(1, FRAMES);
+	for (unsigned i = 0; i < N; i++)
+		for (unsigned k = 0; k < KINDS; k++)
+			slot[k][i] = store(k, i + 1);
+	st = stats();
+	cr_assert_eq(st.slots, KINDS * N);
+	cr_assert_eq(st.slots_same, 2 * N);
+	cr_assert_eq(st.stores, KINDS * N);
+	/* Nothing is rounded up by more than a granule, and one frame is being filled. */
+	cr_assert_leq(st.frames * PAGE_SIZE,
+		      st.bytes + (KINDS - 2) * N * 80ULL + st.frames * 64 + PAGE_SIZE);
+	cr_assert_geq(st.frames * PAGE_SIZE, st.bytes);
+	cr_assert_eq(frames_free_count(), free_at_start - st.frames - st.table_frames);
+	for (unsigned i = 0; i < N; i++)
+		for (unsigned k = 0; k < KINDS; k++)
+			expect(slot[k][i], k, i + 1);
+	cr_assert_eq(stats().loads, KINDS * N);
+	for (unsigned i = 0; i < N; i++)
+		for (unsigned k = 0; k < KINDS; k++)
+			swap_free(slot[k][i]);
+	cr_assert_eq(stats().slots, 0);
+	cr_assert_eq(stats().waiting, KINDS * N);
+	host_sim_rcu_drain();
+	check_empty(1);
+	/* The numbers come again: no table grows. */
+	for (unsigned i = 0; i < N; i++)
+		for (unsigned k = 0; k < KINDS; k++)
+			slot[k][i] = store(k, i + 7);
+	cr_assert_eq(stats().table_frames, st.table_frames);
+}
+
+Test(swap, what_does_not_get_smaller_is_refused)
+{
+	uint32_t slot;
+
+	setup(1, FRAMES);
+	for (unsigned i = 1; i < 50; i++) {
+		make_page(page, RANDOM, i);
+		cr_assert_eq(dev->store(dev, page, &slot), -XEN_E2BIG);
+	}
+	cr_assert_eq(stats().refused, 49);
+	cr_assert_eq(frames_free_count(), free_at_start);
+	/* Just below and above the limit. */
+	for (unsigned zeros = 100; zeros < 180; zeros++) {
+		int rc;
+
+		make_page(page, RANDOM, zeros);
+		memset(page, 0, zeros * 8);
+		rc = dev->store(dev, page, &slot);
+		if (zeros < 120)
+			cr_assert_eq(rc, -XEN_E2BIG);
+		if (zeros > 135)
+			cr_assert_eq(rc, 0);
+		if (!rc) {
+			cr_assert_eq(swap_load(slot, back), 0);
+			cr_assert_eq(memcmp(page, back, PAGE_SIZE), 0);
+			swap_free(slot);
+		}
+	}
+	host_sim_rcu_drain();
+	check_empty(1);
+}
+
+/* ---- exhaustion ------------------------------------------------------------------------------ */
+
+static unsigned fill_up(uint32_t *slot, unsigned max, uint64_t seed)
+{
+	for (unsigned n = 0; n < max; n++) {
+		make_page(page, TEXT, seed + n);
+		int rc = dev->store(dev, page, &slot[n]);
+
+		if (rc) {
+			cr_assert_eq(rc, -XEN_ENOMEM);
+			return n;
+		}
+	}
+	cr_assert(false, "never full");
+	return 0;
+}
+
+Test(swap, limit_holds)
+{
+	static uint32_t slot[5000];
+	unsigned n, again;
+
+	setup(1, 20);
+	n = fill_up(slot, 5000, 100);
+	cr_assert_gt(n, 30);
+	cr_assert_eq(stats().frames, 20);
+	cr_assert_eq(stats().slots, n);
+	cr_assert_eq(stats().no_room, 1);
+	for (unsigned i = 0; i < n; i++)
+		expect(slot[i], TEXT, 100 + i);
+	/* A page of one word needs no frame. */
+	swap_free(store(SAME, 5));
+	for (unsigned i = 0; i < n; i++)
+		swap_free(slot[i]);
+	host_sim_rcu_drain();
+	check_empty(1);
+	again = fill_up(slot, 5000, 100);
+	cr_assert_eq(again, n);
+	/* More room on request. */
+	swap_set_limit(21);
+	make_page(page, TEXT, 3);
+	cr_assert_eq(dev->store(dev, page, &slot[n]), 0);
+}
+
+Test(swap, no_memory_left)
+{
+	static uint32_t slot[50000];
+	static mfn_t hog[FRAMES];
+	unsigned n, hogs = 0;
+	uint64_t left;
+
+	setup(1, FRAMES);
+	while (hogs < FRAMES && mfn_valid_value(hog[hogs] = page_alloc(0)))
+		hogs++;
+	cr_assert_eq(dev->store(dev, page, &slot[0]), -XEN_ENOMEM);
+	make_page(page, TEXT, 1);
+	cr_assert_eq(dev->store(dev, page, &slot[0]), -XEN_ENOMEM);
+	for (unsigned i = 0; i < 40; i++)
+		page_free(hog[--hogs]);
+	n = fill_up(slot, 50000, 9);
+	for (unsigned i = 0; i < n; i++)
+		expect(slot[i], TEXT, 9 + i);
+	cr_assert_eq(frames_free_count(), 0);
+	left = stats().frames + stats().table_frames;
+	cr_assert_eq(left, 40);
+	for (unsigned i = 0; i < n; i++)
+		swap_free(slot[i]);
+	while (hogs)
+		page_free(hog[--hogs]);
+	host_sim_rcu_drain();
+	check_empty(1);
+}
+
+/* ---- damage ---------------------------------------------------------------------------------- */
+
+Test(swap, damage_is_an_error)
+{
+	uint32_t a, b, c;
+	struct swap_slot *s;
+	uint8_t *stored;
+	uint64_t damaged = 0;
+
+	setup(1, FRAMES);
+	a = store(TEXT, 1);
+	b = store(STRUCTS, 2);
+	c = store(SAME, 3);
+	s = swap_slot_rec(a);
+	stored = (uint8_t *)swap_space_get(s->val & ((1ULL << 48) - 1), back,
+					   (unsigned)(s->val >> 48));
+	/* Every bit of the stored bytes that changes the page. */
+	for (unsigned i = 0; i < (unsigned)(s->val >> 48); i++) {
+		stored[i] ^= 1u << (i & 7);
+		if (swap_load(a, back)) {
+			damaged++;
+		} else { /* the decoder may not care, but then the page is right */
+			make_page(page, TEXT, 1);
+			cr_assert_eq(memcmp(page, back, PAGE_SIZE), 0);
+		}
+		stored[i] ^= 1u << (i & 7);
+	}
+	cr_assert_gt(damaged, (unsigned)(s->val >> 48) / 2);
+	cr_assert_eq(stats().damaged, damaged);
+	expect(a, TEXT, 1);
+	/* The content of one slot under the number of another. */
+	s->val = swap_slot_rec(b)->val;
+	s->check = swap_slot_rec(b)->check;
+	cr_assert_eq(swap_load(a, back), -XEN_EIO);
+	expect(b, STRUCTS, 2);
+	/* The word of a page full of it. */
+	swap_slot_rec(c)->val ^= 1ULL << 40;
+	cr_assert_eq(swap_load(c, back), -XEN_EIO);
+	swap_slot_rec(c)->val ^= 1ULL << 40;
+	expect(c, SAME, 3);
+	/* Chains that lead nowhere. */
+	uint64_t was = swap_slot_rec(b)->val;
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		uint64_t m = (was ^ 1ULL << bit) >> 12 & ((1ULL << 36) - 1);
+
+		if (m >= frames_max_mfn() || m < HOST_FIRST_MFN) {
+			swap_slot_rec(b)->val = was ^ 1ULL << bit;
+			if (m >= frames_max_mfn())
+				cr_assert_eq(swap_load(b, back), -XEN_EIO);
+			swap_slot_rec(b)->val = was;
+		}
+	}
+	expect(b, STRUCTS, 2);
+	/* Numbers never given out, and one freed twice. */
+	cr_assert_eq(swap_load(0, back), -XEN_EIO);
+	cr_assert_eq(swap_load(200, back), -XEN_EIO);
+	cr_assert_eq(swap_load(100000, back), -XEN_EIO);
+	cr_assert_eq(swap_load(UINT32_MAX, back), -XEN_EIO);
+	cr_assert(!dev->free(dev, 0));
+	cr_assert(!dev->free(dev, 200));
+	cr_assert(!dev->free(dev, UINT32_MAX));
+	cr_assert(dev->free(dev, c));
+	cr_assert(!dev->free(dev, c));
+	host_sim_rcu_drain();
+	cr_assert(!dev->free(dev, c));
+	cr_assert_eq(swap_load(c, back), -XEN_EIO);
+}
+
+/* ---- reuse ----------------------------------------------------------------------------------- */
+
+/* Whether slot @slot still holds TEXT page 1 after pCPU 0 freed it and did its best to reuse it. */
+static bool survives(bool reader_quiescent)
+{
+	uint32_t slot;
+
+	setup(2, FRAMES);
+	slot = store(TEXT, 1); /* pCPU 1 has read its number and is about to load it */
+	swap_free(slot);
+	for (unsigned i = 0; i < 20; i++) {
+		host_service();
+		if (reader_quiescent) {
+			host_become(1);
+			rcu_quiescent_state();
+			host_become(0);
+		}
+		host_clock_advance(NS_PER_MS);
+	}
+	for (unsigned i = 0; i < 20; i++)
+		(void)store(TEXT, 10 + i);
+	host_become(1);
+	if (swap_load(slot, back))
+		return false;
+	make_page(page, TEXT, 1);
+	return !memcmp(page, back, PAGE_SIZE);
+}
+
+Test(swap, content_stays_for_a_reader)
+{
+	cr_assert(survives(false));
+	cr_assert(!survives(true), "nothing was reused: the test shows nothing");
+}
+
+Test(swap, frames_come_back)
+{
+	enum { N = 4000 };
+	static uint32_t slot[N];
+	uint64_t s = seed_from_env() | 1, full;
+
+	setup(2, FRAMES);
+	for (unsigned i = 0; i < N; i++)
+		slot[i] = store(i & 1 ? TEXT : MIXED, i);
+	full = stats().frames;
+	/* Three of four, at random; what is left may be scattered, but new pages fill the holes. */
+	for (unsigned i = 0; i < N; i++) {
+		host_become(i & 1);
+		if (rnd_to(&s, 4)) {
+			swap_free(slot[i]);
+			slot[i] = 0;
+		}
+	}
+	host_become(0);
+	host_sim_rcu_drain();
+	for (unsigned i = 0; i < N; i++)
+		if (!slot[i])
+			slot[i] = store(i & 1 ? TEXT : MIXED, i);
+	cr_assert_leq(stats().frames, full + full / 8, "%llu frames instead of %llu",
+		      (unsigned long long)stats().frames, (unsigned long long)full);
+	for (unsigned i = 0; i < N; i++) {
+		expect(slot[i], i & 1 ? TEXT : MIXED, i);
+		swap_free(slot[i]);
+	}
+	host_sim_rcu_drain();
+	check_empty(2);
+}
+
+/* ---- granules against a model ---------------------------------------------------------------- */
+
+Test(swap, granules_of_any_length)
+{
+	enum { N = 300 };
+	static struct {
+		uint64_t word;
+		unsigned len;
+		uint8_t data[SWAP_OBJECT_MAX];
+	} obj[N];
+	static struct swap_space_pcpu sp[2];
+	uint8_t buf[SWAP_OBJECT_MAX];
+	uint64_t s = seed_from_env() | 1;
+	unsigned live = 0, refused = 0;
+
+	setup(2, 30);
+	for (unsigned step = 0; step < 60000; step++) {
+		unsigned i = rnd_to(&s, N), cpu = rnd_to(&s, 2);
+
+		host_become(cpu);
+		if (!obj[i].word) {
+			obj[i].len = 1 + rnd_to(&s, rnd_to(&s, 4) ? 600 : SWAP_OBJECT_MAX);
+			for (unsigned j = 0; j < obj[i].len; j++)
+				obj[i].data[j] = (uint8_t)rnd(&s);
+			obj[i].word = swap_space_put(&sp[cpu], obj[i].data, obj[i].len);
+			live += obj[i].word != 0;
+			refused += obj[i].word == 0;
+		} else {
+			const void *p = swap_space_get(obj[i].word, buf, obj[i].len);
+
+			cr_assert_not_null(p);
+			cr_assert_eq(memcmp(p, obj[i].data, obj[i].len), 0);
+			if (rnd_to(&s, 3))
+				continue;
+			cr_assert(swap_space_free(obj[i].word, obj[i].len));
+			obj[i].word = 0;
+			live--;
+		}
+		if (!(step % 256))
+			host_sim_rcu_drain();
+	}
+	printf("# %u live, %u refused, %llu frames\n", live, refused,
+	       (unsigned long long)swap_space_frames());
+	cr_assert_gt(live, 50);
+	cr_assert_gt(refused, 0);
+	for (unsigned i = 0; i < N; i++)
+		if (obj[i].word)
+			cr_assert(swap_space_free(obj[i].word, obj[i].len));
+	host_sim_rcu_drain();
+	cr_assert_leq(swap_space_frames(), 2);
+	cr_assert_eq(frames_free_count(), free_at_start - swap_space_frames());
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+#define NAMES 512
+
+/* A name: 0, or slot << 32 | seed of what it holds. The kind follows from the seed. */
+static _Atomic uint64_t names[NAMES];
+static _Atomic uint64_t t_stores, t_loads, t_refused, t_wrong, t_beaten;
+static unsigned t_steps, t_names;
+static uint64_t t_seed;
+
+static enum kind kind_of(uint32_t seed)
+{
+	return seed % KINDS;
+}
+
+static void one_step(uint64_t *s, uint64_t *mine, uint64_t *got)
+{
+	_Atomic uint64_t *name = &names[rnd_to(s, t_names)];
+	uint64_t word = atomic_load_explicit(name, memory_order_acquire);
+	uint32_t seed, slot;
+	int rc;
+
+	if (!word) {
+		seed = (uint32_t)(rnd(s) >> 32) | 1;
+		make_page(mine, kind_of(seed), seed);
+		rc = dev->store(dev, mine, &slot);
+		if (rc) {
+			atomic_fetch_add(&t_refused, 1);
+			return;
+		}
+		atomic_fetch_add(&t_stores, 1);
+		if (!atomic_compare_exchange_strong(name, &word, (uint64_t)slot << 32 | seed)) {
+			atomic_fetch_add(&t_beaten, 1);
+			swap_free(slot);
+		}
+		return;
+	}
+	seed = (uint32_t)word;
+	slot = (uint32_t)(word >> 32);
+	/* Another may take the slot out of the name now: the content must stay all the same. */
+	if (rnd_to(s, 8) == 0)
+		sched_yield();
+	rc = swap_load(slot, got);
+	make_page(mine, kind_of(seed), seed);
+	if (rc || memcmp(mine, got, PAGE_SIZE))
+		atomic_fetch_add(&t_wrong, 1);
+	atomic_fetch_add(&t_loads, 1);
+	if (rnd_to(s, 2) && atomic_compare_exchange_strong(name, &word, 0))
+		swap_free(slot);
+}
+
+static void check_at_rest(uint64_t limit)
+{
+	struct swap_stats st = stats();
+	uint64_t live = 0;
+
+	for (unsigned i = 0; i < NAMES; i++)
+		live += names[i] != 0;
+	cr_assert_eq(st.slots, live);
+	cr_assert_eq(st.stores, t_stores);
+	cr_assert_leq(st.frames, limit);
+	printf("# %llu stores (%llu refused, %llu beaten), %llu loads, %llu live, %llu frames\n",
+	       (unsigned long long)t_stores, (unsigned long long)t_refused,
+	       (unsigned long long)t_beaten, (unsigned long long)t_loads, (unsigned long long)live,
+	       (unsigned long long)st.frames);
+}
+
+static pthread_barrier_t rest;
+
+static void churn(void *arg)
+{
+	uint64_t s = (t_seed + this_pcpu()->id) * 0x9e3779b97f4a7c15ULL | 1;
+	uint64_t *mine = malloc(PAGE_SIZE), *got = malloc(PAGE_SIZE);
+
+	for (unsigned i = 0; i < t_steps; i++) {
+		one_step(&s, mine, got);
+		if (!rnd_to(&s, 4))
+			host_service();
+	}
+	free(mine);
+	free(got);
+	pthread_barrier_wait(&rest);
+	if (!this_pcpu()->id)
+		check_at_rest(*(uint64_t *)arg);
+	pthread_barrier_wait(&rest);
+	for (unsigned i = this_pcpu()->id; i < NAMES; i += CPUS) {
+		uint64_t word = atomic_exchange(&names[i], 0);
+
+		if (word)
+			swap_free((uint32_t)(word >> 32));
+	}
+	pthread_barrier_wait(&rest);
+	while (stats().waiting || rcu_pending())
+		host_service();
+}
+
+static void run_threads(enum host_rcu rcu, uint64_t limit, unsigned n_names, unsigned steps)
+{
+	memory();
+	host_rcu_select(rcu);
+	store_init(CPUS, limit);
+	t_seed = seed_from_env();
+	t_steps = steps;
+	t_names = n_names;
+	pthread_barrier_init(&rest, NULL, CPUS);
+	host_threads_start(CPUS, churn, &limit);
+	host_threads_join();
+	cr_assert_eq(t_wrong, 0, "%llu wrong contents", (unsigned long long)t_wrong);
+	cr_assert_gt(t_loads, steps);
+	cr_assert_eq(t_refused > 0, limit < 100);
+	check_empty(CPUS);
+}
+
+Test(swap, threads_urcu)
+{
+	run_threads(HOST_RCU_URCU, FRAMES, NAMES, 10000);
+}
+
+Test(swap, threads_qsbr)
+{
+	run_threads(HOST_RCU_QSBR, FRAMES, NAMES, 10000);
+}
+
+Test(swap, threads_little_room)
+{
+	run_threads(HOST_RCU_QSBR, 40, NAMES, 10000);
+}
+
+Test(swap, threads_on_few_names)
+{
+	run_threads(HOST_RCU_QSBR, FRAMES, 8, 10000);
+}
