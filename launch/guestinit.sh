@@ -46,15 +46,13 @@ check_log() {
 # stressor that skips itself would prove nothing, so that is a failure too. An
 # exec that the end of the run cuts short is counted as one failed, though
 # stress-ng calls such a run successful (status 0); more than one is not that.
-stress() {
-	cpus=$(nproc)
-	set -- --fork "$cpus" --exec 1 --mmap 1 --mremap 1 --mprotect 1 --vm 1 --pipe 1 \
-		--futex "$cpus" --signal 1 --pthread 1 --fp 1 --matrix 1 --vecmath 1 --cpu 1 \
-		--vm-bytes 16m --mmap-bytes 16m --mremap-bytes 8m --pthread-max 64 \
-		--verify --temp-path /tmp --timeout "${1}s"
+# $1: seconds, the rest: stressors
+run_stress() {
+	secs=$1
+	shift
 	chmod 1777 /tmp /dev/shm
 	{
-		su -s /bin/sh nobody -c "stress-ng $*" 2>&1
+		su -s /bin/sh nobody -c "stress-ng $* --verify --temp-path /tmp --timeout ${secs}s" 2>&1
 		echo "status $?"
 	} | tee /tmp/stress
 	if grep -q '^status 0$' /tmp/stress && ! grep -Ei 'skipp|fail' /tmp/stress |
@@ -65,6 +63,21 @@ stress() {
 	fi
 }
 
+cpus=$(nproc)
+stress() {
+	run_stress "$1" --fork "$cpus" --exec 1 --mmap 1 --mremap 1 --mprotect 1 --vm 1 --pipe 1 \
+		--futex "$cpus" --signal 1 --pthread 1 --fp 1 --matrix 1 --vecmath 1 --cpu 1 \
+		--vm-bytes 16m --mmap-bytes 16m --mremap-bytes 8m --pthread-max 64
+}
+
+# What allocates, fills and verifies memory, half of it with four vCPUs, and forks to share it.
+memstress() {
+	mib=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 / 16))
+	run_stress "$1" --vm "$cpus" --vm-method all --vm-bytes "${mib}m" --vm-rw 1 \
+		--vm-rw-bytes "${mib}m" --mmap 1 --mmap-bytes "${mib}m" --mremap 1 \
+		--mremap-bytes "${mib}m" --malloc 1 --malloc-bytes "${mib}m" --fork 1
+}
+
 case $task in
 none) ;;
 idle=*) sleep "${task#idle=}" ;;
@@ -73,6 +86,7 @@ shell)
 	setsid cttyhack sh
 	;;
 stress=*) stress "${task#stress=}" ;;
+memstress=*) memstress "${task#memstress=}" ;;
 script)
 	if sh /xylem-task; then
 		echo xylem-script-ok

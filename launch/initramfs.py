@@ -12,7 +12,8 @@ from launch.errors import UsageError, XylemError
 from launch.paths import ROOT, cache_dir
 
 BUSYBOX = Path("/bin/busybox")
-TASKS = ("none", "shell", "idle", "stress", "script")
+TASKS = ("none", "shell", "idle", "stress", "memstress", "script")
+STRESS = ("stress", "memstress")
 
 
 def task_of(cmdline: str) -> str:
@@ -21,10 +22,10 @@ def task_of(cmdline: str) -> str:
              if word.startswith("xylem.task=")]
     task = found[-1] if found else "none"
     name, equals, value = task.partition("=")
-    timed = name in ("idle", "stress")
+    timed = name in ("idle", *STRESS)
     if name not in TASKS or bool(equals) != timed or (timed and not re.fullmatch("[0-9]+", value)):
         raise UsageError(f"xylem.task={task}: not one of none, shell, idle=SECONDS, "
-                         "stress=SECONDS, script")
+                         "stress=SECONDS, memstress=SECONDS, script")
     return task
 
 

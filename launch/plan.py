@@ -88,7 +88,7 @@ def make_plan(guests: list[Guest], mini_kernel: Path | None, settings: dict[str,
             if task == "script" and not guest.script and not initrd:
                 raise UsageError(f"{what}: xylem.task=script needs script=FILE")
             if initrd is None:
-                initrd = initramfs.build(task.startswith("stress"), guest.script)
+                initrd = initramfs.build(task.partition("=")[0] in initramfs.STRESS, guest.script)
             if path is None:
                 path = _debian_kernel(plan)
         assert path is not None

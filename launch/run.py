@@ -25,7 +25,8 @@ COUNT guests are alike. Keys, separated by commas:
   kernel=FILE  initrd=FILE  cmdline="..."  name=NAME  script=FILE
   min=SIZE (memory that is never taken from it)  shares=N (memory shares)
 A linux guest does what xylem.task= on its command line says: none, shell,
-idle=SECONDS, stress=SECONDS or script (the file given by script=).
+idle=SECONDS, stress=SECONDS, memstress=SECONDS or script (the file given by
+script=).
 
 Examples:
   ./xylem run

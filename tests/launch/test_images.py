@@ -84,11 +84,12 @@ class Tasks(unittest.TestCase):
     def test_known(self) -> None:
         for text, task in (("", "none"), ("a xylem.task=shell b", "shell"),
                            ("xylem.task=stress=120", "stress=120"),
+                           ("xylem.task=memstress=9", "memstress=9"),
                            ("xylem.task=none xylem.task=idle=3", "idle=3")):
             self.assertEqual(initramfs.task_of(text), task)
 
     def test_unknown(self) -> None:
-        for text in ("dance", "stress", "stress=", "stress=soon", "shell=1"):
+        for text in ("dance", "stress", "stress=", "stress=soon", "memstress", "shell=1"):
             with self.subTest(text=text), self.assertRaises(UsageError):
                 initramfs.task_of(f"xylem.task={text}")
 
