@@ -5,6 +5,7 @@
  * meanwhile, an upcall on the same vCPU included, only raises it and leaves.
  */
 #include "rt/balloon.h"
+#include "core/hc_xylem.h"
 #include "rt/event.h"
 #include "rt/hypercall.h"
 #include "rt/mem.h"
@@ -23,7 +24,7 @@ struct chunk {
 _Static_assert(sizeof(struct chunk) == PAGE_SIZE, "a chunk is a page");
 
 static struct chunk *top;
-static _Atomic unsigned long given, asked, deficit, total_out, total_in;
+static _Atomic unsigned long given, wanted, asked, deficit, total_out, total_in;
 static _Atomic unsigned long limit = ~0UL; /* what the runtime's own needs leave */
 static _Atomic unsigned int requests;
 static struct cpu *_Atomic mover;
@@ -68,8 +69,7 @@ static void remap(unsigned long from, unsigned long to, bool map)
 	for (unsigned long i = 0; i < n; i++) {
 		unsigned long pfn = pfns[from + i];
 
-		updates[i].ptr =
-			pte_maddr(pt_entry(kernel_l4, (unsigned long)pfn_to_virt(pfn), 1));
+		updates[i].ptr = pte_maddr(pt_entry(kernel_l4, (unsigned long)pfn_to_virt(pfn), 1));
 		updates[i].val = map ? MK_PTE(pfn_to_mfn(pfn), PTE_KERN | PTE_NX) : 0;
 	}
 	rc = n ? hc_mmu_update(updates, (unsigned int)n, NULL) : 0;
@@ -140,8 +140,10 @@ static unsigned long deflate(unsigned long want)
 
 static unsigned long target(void)
 {
-	unsigned long most = atomic_load(&limit), to = atomic_load(&asked);
+	unsigned long most = atomic_load(&limit), own = atomic_load(&asked);
+	unsigned long to = atomic_load(&wanted);
 
+	to = own > to ? own : to;
 	return to < most ? to : most;
 }
 
@@ -210,20 +212,30 @@ void balloon_totals(unsigned long *out, unsigned long *in)
 	*in = atomic_load(&total_in);
 }
 
-static void on_virq(uint32_t port, void *arg)
+static void follow(uint32_t port, void *arg)
 {
+	long pages = HC2(arch_7, XYLEM_OP_balloon, 0);
+
 	(void)port;
 	(void)arg;
+	if (pages < 0)
+		panic("balloon target: %ld", pages);
+	atomic_store(&limit, ~0UL);
+	atomic_store(&wanted, (unsigned long)pages);
 	balloon_adjust();
 }
 
 void balloon_init(void)
 {
-	long port = event_bind_virq(VIRQ_ARCH_0, 0);
+	long port;
 
-	if (port < 0)
+	/* Another hypervisor, or one of before: then there is no target to follow. */
+	if (HC2(arch_7, XYLEM_OP_version, 0) < XYLEM_ABI_VERSION)
 		return;
-	event_handle((uint32_t)port, on_virq, NULL);
+	port = event_bind_virq(VIRQ_ARCH_0, 0);
+	if (port < 0)
+		panic("bind VIRQ_ARCH_0: %ld", port);
+	event_handle((uint32_t)port, follow, NULL);
 	event_unmask((uint32_t)port);
-	balloon_adjust();
+	follow((uint32_t)port, NULL);
 }
