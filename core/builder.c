@@ -8,7 +8,7 @@
 #include "core/lib.h"
 #include "percpu/tlb.h"
 
-#define PIN_TRIES 1000000  /* each makes progress; only a bug gets this far */
+#define PIN_TRIES 1000000 /* each makes progress; only a bug gets this far */
 
 #define refuse(b, err, ...) (fmt_snprintf((b)->why, (b)->why_len, __VA_ARGS__), -(err))
 
@@ -188,9 +188,10 @@ static int plan(struct build *b, const struct guest_config *g, const struct boot
 	if (rc)
 		return rc;
 	if (to_load(b) > frames_free_count())
-		return refuse(
-			b, XEN_ENOMEM, "not enough host memory: to load it takes %lu MiB, %lu are free",
-			(unsigned long)(to_load(b) >> 8), (unsigned long)(frames_free_count() >> 8));
+		return refuse(b, XEN_ENOMEM,
+			      "not enough host memory: to load it takes %lu MiB, %lu are free",
+			      (unsigned long)(to_load(b) >> 8),
+			      (unsigned long)(frames_free_count() >> 8));
 	return 0;
 }
 
@@ -250,7 +251,8 @@ int domain_build(const struct guest_config *g, domid_t id, const struct boot_mod
 	if (rc)
 		return rc;
 	b.spare = page_alloc(PAGE_ALLOC_ZERO);
-	rc = mfn_valid_value(b.spare) ? fill(&b, g) : refuse(&b, XEN_ENOMEM, "no host memory is left");
+	rc = mfn_valid_value(b.spare) ? fill(&b, g)
+				      : refuse(&b, XEN_ENOMEM, "no host memory is left");
 	if (mfn_valid_value(b.spare))
 		page_free(b.spare);
 	if (rc) {

@@ -10,7 +10,7 @@ struct build {
 	struct elf_kernel kernel;
 	struct build_layout l;
 	const struct boot_module *initrd;
-	mfn_t spare;  /* stands in for pages that there is no memory for */
+	mfn_t spare; /* stands in for pages that there is no memory for */
 	bool no_memory;
 	char *why;
 	size_t why_len;

@@ -2,30 +2,42 @@
 #include "core/memory_wait.h"
 
 #include "core/arch.h"
+#include "memsvc/memctl.h"
 #include "percpu/counters.h"
 #include "percpu/log.h"
 #include "percpu/pcpu.h"
 
 #define WAIT_NS 1000000UL
-#define GAP_NS 100000000UL	    /* a wait this long after the last begins anew */
-#define PATIENCE_NS 10000000000UL /* then every means has been tried many times */
+#define GAP_NS 100000000UL /* a wait this long after the last begins anew */
+#define TELL_NS NS_PER_SEC
+#define PATIENCE_NS (10 * NS_PER_SEC) /* then every means has been tried many times */
+#define HURRY 10		      /* and this many times that, if memory still comes back */
 
 static struct counter nr_waits = {.name = "memory_waits"};
 
-void memory_wait(struct vcpu *v)
+void memory_wait(struct vcpu *v, uint64_t va)
 {
-	uint64_t now = arch_now_ns();
+	uint64_t now = arch_now_ns(), waited;
 
 	counter_register(&nr_waits);
 	counter_inc(&nr_waits);
-	if (now - v->short_last > GAP_NS) {
+	if (!memctl_must_wait(v->domain))
+		memctl_kick(); /* an allocation failed */
+	/* Another address: the last one was served. */
+	if (now - v->short_last > GAP_NS || v->short_at != va) {
 		v->short_since = now;
-		printk("%s: vCPU %u waits for memory", v->domain->name, v->id);
+		v->short_told = false;
 	}
 	v->short_last = now;
-	if (now - v->short_since > PATIENCE_NS) {
+	v->short_at = va;
+	waited = now - v->short_since;
+	if (waited > TELL_NS && !v->short_told) {
+		v->short_told = true;
+		printk("%s: vCPU %u waits for memory", v->domain->name, v->id);
+	}
+	if (waited > PATIENCE_NS && (memctl_exhausted() || waited > HURRY * PATIENCE_NS)) {
 		domain_crash(v->domain, "out of memory: the host had no frame for it in %lu s",
-			     PATIENCE_NS / 1000000000);
+			     (unsigned long)(waited / NS_PER_SEC));
 		return;
 	}
 	/* Asleep until the timer, or earlier with an event, which can't be taken yet. */

@@ -6,10 +6,11 @@
 #include "core/domain.h"
 
 /**
- * memory_wait() - the current vCPU @v sleeps a moment and then runs its instruction again, until
- * the memory policy has made room; a domain that waits too long in one go is ended with a reason.
- * Exit path of a guest's fault.
+ * memory_wait() - the current vCPU @v, for whose access to @va there is no frame, sleeps a moment and
+ * then runs its instruction again, until the memory policy has made room. A domain that waits for
+ * one address too long, when no more room can be made, is ended with a reason. Exit path of a
+ * guest's fault.
  */
-void memory_wait(struct vcpu *v);
+void memory_wait(struct vcpu *v, uint64_t va);
 
 #endif

@@ -60,7 +60,7 @@ struct page_info {
 			_Atomic uint64_t hash; /* the scanner's: of the content, once settled */
 			union {
 				_Atomic uint64_t settled; /* the guarded word that has settled */
-				_Atomic uint64_t from; /* P2M_BREAK: mfn that was copied */
+				_Atomic uint64_t from;	  /* P2M_BREAK: mfn that was copied */
 			};
 			_Atomic uint8_t late; /* as hw.late */
 		} dom;
@@ -117,7 +117,8 @@ int frames_init(const struct mem_range *ranges, unsigned n);
 
 #define PAGE_ALLOC_ZERO 1u
 
-/* Memory is short: guests that touch new memory wait until it is not. Set by the memory policy. */
+/* Memory is short: guests that have more than their share (mm.over) and touch new memory wait. Set by
+ * the memory controller. */
 extern _Atomic bool memory_tight;
 
 /** share_zero_frame() - the frame of zeros behind every name that was never written; PG_SHARED. */

@@ -184,9 +184,9 @@ long do_memory_op(uint64_t cmd, uint64_t arg)
 	case XENMEM_populate_physmap:
 		return reservation(op, cmd >> EXTENT_SHIFT, arg);
 	case XENMEM_current_reservation:
-		return domain_value(arg, mm->promised ? mm->max_pages -
-								(uint64_t)mm_sum(mm, MMN_GONE)
-						      : (uint64_t)mm_sum(mm, MMK_DATA));
+		return domain_value(arg, mm->promised
+						 ? mm->max_pages - (uint64_t)mm_sum(mm, MMN_GONE)
+						 : (uint64_t)mm_sum(mm, MMK_DATA));
 	case XENMEM_maximum_reservation:
 		return domain_value(arg, mm->max_pages);
 	case XENMEM_maximum_gpfn:

@@ -58,11 +58,13 @@ struct mm_work {
 struct mm {
 	/* Written at creation only. */
 	domid_t domid;
-	uint64_t max_pages;		/* names 0..max_pages-1 are ordinary */
-	uint64_t promised;		/* those below get a frame at first touch; see mm_promise_all() */
+	uint64_t max_pages; /* names 0..max_pages-1 are ordinary */
+	uint64_t promised;  /* those below get a frame at first touch; see mm_promise_all() */
 	_Atomic(uint64_t) *p2m_root;	/* 3-level radix; memsvc/p2m.h */
 	_Atomic(uint64_t) *linear_root; /* block of 512 names -> its linear hardware L1 */
 	/* Rarely written. */
+	_Atomic bool
+		over; /* has more than its share: waits while memory_tight. The controller's. */
 	_Atomic uint64_t special_next CACHE_ALIGNED;
 	_Atomic uint64_t grow_hint;	      /* where increase_reservation looks for a free name */
 	_Atomic(struct rmap_node *) ovf_free; /* free rmap nodes; see rmap.h */
@@ -175,8 +177,8 @@ void mm_base_put(struct mm *mm, gfn_t gfn);
 int mm_reap(struct mm *mm);
 
 enum mm_fault_result {
-	MM_FAULT_RETRY,	 /* put right (A, D, COW, late entry): run the instruction again */
-	MM_FAULT_GUEST,	 /* the guest's own: deliver with the rebuilt error code */
+	MM_FAULT_RETRY,	  /* put right (A, D, COW, late entry): run the instruction again */
+	MM_FAULT_GUEST,	  /* the guest's own: deliver with the rebuilt error code */
 	MM_FAULT_PTWRITE, /* guest kernel stored to a live page table mapped read-only: emulate it */
 	MM_FAULT_NOMEM,	  /* no frame for it now: try again later */
 };

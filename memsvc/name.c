@@ -26,7 +26,8 @@ static struct page_info *frame_new(struct mm *mm, struct gfn_rec *rec, bool zero
 	struct page_info *pi;
 	mfn_t m;
 
-	if (unlikely(atomic_load_explicit(&memory_tight, memory_order_relaxed)) && !urgent)
+	if (unlikely(atomic_load_explicit(&memory_tight, memory_order_relaxed)) &&
+	    atomic_load_explicit(&mm->over, memory_order_relaxed) && !urgent)
 		return NULL;
 	m = page_alloc(zero ? PAGE_ALLOC_ZERO : 0);
 	if (unlikely(!mfn_valid_value(m)))
@@ -123,8 +124,8 @@ static int swap_in(struct mm *mm, struct gfn_rec *rec, uint64_t word, bool urgen
 
 void name_finish_break(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word)
 {
-	mfn_t from = MFN(atomic_load_explicit(&page_of(p2m_mfn(word))->dom.from,
-					      memory_order_relaxed));
+	mfn_t from =
+		MFN(atomic_load_explicit(&page_of(p2m_mfn(word))->dom.from, memory_order_relaxed));
 
 	/* The new frame may have another word's use by now: then this clears too much, which faults
 	 * repair, and the CAS fails. */

@@ -31,9 +31,8 @@ static enum name_state state_of(struct mm *mm, uint64_t gfn, uint64_t word)
 
 static bool is_settled(uint64_t word)
 {
-	return word & P2M_GUARD &&
-	       atomic_load_explicit(&page_of(p2m_mfn(word))->dom.settled, memory_order_acquire) ==
-		       word;
+	return word & P2M_GUARD && atomic_load_explicit(&page_of(p2m_mfn(word))->dom.settled,
+							memory_order_acquire) == word;
 }
 
 void name_look(struct mm *mm, gfn_t gfn, struct name_view *out)
@@ -65,7 +64,7 @@ uint64_t name_guard(struct mm *mm, gfn_t gfn)
 	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
 	uint64_t word = word_of(rec), guarded;
 
-	if ((word & (P2M_VALID | not)) != P2M_VALID || atomic_load(&rec->pt) || rmap_too_many(rec))
+	if ((word & (P2M_VALID | not )) != P2M_VALID || atomic_load(&rec->pt) || rmap_too_many(rec))
 		return 0;
 	guarded = p2m_reflag(word, P2M_RO | P2M_GUARD, 0);
 	if (!word_cas(rec, word, guarded))
@@ -134,8 +133,7 @@ static bool replace(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t to)
 bool name_share(struct mm *mm, gfn_t gfn, uint64_t word, mfn_t f)
 {
 	return replace(mm, gfn, word,
-		       p2m_word(word, f,
-				P2M_VALID | P2M_RO | P2M_SHARED | (word & P2M_TOUCHED)));
+		       p2m_word(word, f, P2M_VALID | P2M_RO | P2M_SHARED | (word & P2M_TOUCHED)));
 }
 
 bool name_share_zero(struct mm *mm, gfn_t gfn, uint64_t word)

@@ -240,8 +240,9 @@ int mm_decrease(struct mm *mm, gfn_t gfn)
 	/* A promotion that started before sees the new word and gives up, or is seen here. */
 	if (atomic_load(&rec->pt)) {
 		/* Unless the name was promised again meanwhile: then what was behind it goes. */
-		if (name_move(mm, rec, gone, p2m_reflag(p2m_word(gone, p2m_mfn(word), 0),
-							(unsigned)(word & P2M_FLAGS), 0)))
+		if (name_move(mm, rec, gone,
+			      p2m_reflag(p2m_word(gone, p2m_mfn(word), 0),
+					 (unsigned)(word & P2M_FLAGS), 0)))
 			return -XEN_EBUSY;
 	}
 	name_drop(mm, rec, gfn.v, word);

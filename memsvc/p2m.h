@@ -36,15 +36,15 @@ struct gfn_rec {
 _Static_assert(sizeof(struct gfn_rec) == CACHE_LINE, "one line per name");
 
 /* What is behind a name, and the moves between these states: memsvc/name.h. */
-#define P2M_VALID 0x1u	  /* a frame */
-#define P2M_RO 0x2u	  /* no writable mapping */
-#define P2M_PINNED 0x4u	  /* keeps its frame until teardown */
-#define P2M_SPECIAL 0x8u  /* a special name: not the guest's to give up or to use as a table */
-#define P2M_SHARED 0x10u  /* VALID, RO: the frame has other names too, or is the zero frame */
-#define P2M_GUARD 0x20u	  /* VALID, RO: private, kept from changing to be shared or swapped */
-#define P2M_BREAK 0x40u	  /* VALID, RO: private again, old entries may still be about */
-#define P2M_SWAPPED 0x80u /* in the swap device, at the slot in the mfn's place */
-#define P2M_GONE 0x100u	  /* given up by the guest */
+#define P2M_VALID 0x1u	   /* a frame */
+#define P2M_RO 0x2u	   /* no writable mapping */
+#define P2M_PINNED 0x4u	   /* keeps its frame until teardown */
+#define P2M_SPECIAL 0x8u   /* a special name: not the guest's to give up or to use as a table */
+#define P2M_SHARED 0x10u   /* VALID, RO: the frame has other names too, or is the zero frame */
+#define P2M_GUARD 0x20u	   /* VALID, RO: private, kept from changing to be shared or swapped */
+#define P2M_BREAK 0x40u	   /* VALID, RO: private again, old entries may still be about */
+#define P2M_SWAPPED 0x80u  /* in the swap device, at the slot in the mfn's place */
+#define P2M_GONE 0x100u	   /* given up by the guest */
 #define P2M_TOUCHED 0x200u /* has had a frame of its own */
 #define P2M_SAMPLED 0x400u /* no mapping until the guest's next access, which clears this */
 #define P2M_FLAGS 0xfffu

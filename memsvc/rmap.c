@@ -238,8 +238,8 @@ void rmap_del_slow(struct gfn_rec *rec, uint64_t loc)
 
 static _Atomic uint32_t *name_word(uint64_t loc)
 {
-	uint32_t page = atomic_load_explicit(&page_of(MFN(loc >> 9))->hw.names,
-					     memory_order_acquire);
+	uint32_t page =
+		atomic_load_explicit(&page_of(MFN(loc >> 9))->hw.names, memory_order_acquire);
 
 	return page ? (_Atomic uint32_t *)arch_mfn_to_virt(MFN(page)) + (loc & 511) : NULL;
 }

@@ -135,7 +135,7 @@ int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn
 		    (likely(!(word & P2M_SHARED)) || !new ||
 		     same_name(old, loc, rec, pte_frame(g)))) {
 			/* The same frame, or none: how it is recorded stays. */
-			new |= old & (HW_SLOT | HW_SHARED);
+			new |= old &(HW_SLOT | HW_SHARED);
 			if (old != new && !atomic_compare_exchange_strong(hwp, &old, new))
 				continue;
 		} else {
@@ -159,7 +159,7 @@ int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn
 				}
 			}
 			SYNC_POINT();
-			if (unlikely(new && word & P2M_RO)) {
+			if (unlikely(new &&word &P2M_RO)) {
 				if (!enter_unsteady(c, hwp, loc, rec, word, new))
 					continue;
 			} else {
