@@ -10,11 +10,14 @@
 #include "core/fmt.h"
 #include "core/lib.h"
 #include "core/stats.h"
+#include "core/xen_errno.h"
 #include "memsvc/memctl.h"
 #include "percpu/log.h"
 
 #define COMMAND_POLL_NS (100 * NS_PER_MS)
 #define BUILD_LATER_NS (10 * NS_PER_US) /* between two builds other work gets its turn */
+#define BUILD_RETRY_NS (10 * NS_PER_MS) /* while others are made to give up memory */
+#define BUILD_WAIT_NS (60 * NS_PER_SEC)
 
 /* One page for each guest to be built, freed after. */
 struct build_job {
@@ -27,6 +30,8 @@ _Static_assert(sizeof(struct build_job) <= PAGE_SIZE, "a job is one page");
 struct build_worker {
 	struct inbox_msg msg;
 	struct timer again;
+	struct build_job *job; /* it waits for memory to be free, until give_up_ns */
+	uint64_t give_up_ns;
 };
 
 static struct config_reader reader;
@@ -117,20 +122,25 @@ static void guest_failed(struct guest_record *r, enum domain_end how, const char
 	stats_end(r);
 }
 
-static void build(struct build_job *job)
+/* False: there is no memory for it now, and more is expected. */
+static bool build(struct build_job *job, bool may_wait)
 {
 	struct guest_record *r = job->record;
 	struct domain *d;
 	char why[sizeof(r->reason)];
+	int rc;
 
 	if (atomic_load(&run.ended)) {
 		guest_failed(r, END_KILLED, "ended on request");
-		return;
+		return true;
 	}
-	if (domain_build(&job->guest, (domid_t)(r - run.records + 1), run.mods, run.nr_mods, &d,
-			 why, sizeof(why))) {
+	rc = domain_build(&job->guest, (domid_t)(r - run.records + 1), run.mods, run.nr_mods, &d,
+			  why, sizeof(why));
+	if (rc == -XEN_EAGAIN && may_wait)
+		return false;
+	if (rc) {
 		guest_failed(r, END_FAILED, why);
-		return;
+		return true;
 	}
 	d->record = r;
 	if (strcmp(d->name, run.attach) == 0)
@@ -139,18 +149,28 @@ static void build(struct build_job *job)
 	/* Either the command's domains_end_all() finds it, or this sees the command. */
 	if (atomic_load(&run.ended))
 		domain_end(d, END_KILLED, "ended on request");
+	return true;
 }
 
 static void worker_step(struct timer *t, uint64_t now)
 {
-	unsigned i = atomic_fetch_add(&run.next_job, 1);
+	struct build_worker *w = container_of(t, struct build_worker, again);
 
-	(void)now;
-	if (i >= run.nr_jobs)
+	if (!w->job) {
+		unsigned i = atomic_fetch_add(&run.next_job, 1);
+
+		if (i >= run.nr_jobs)
+			return;
+		w->job = run.jobs[i];
+		run.jobs[i] = NULL;
+		w->give_up_ns = now + BUILD_WAIT_NS;
+	}
+	if (!build(w->job, now < w->give_up_ns)) {
+		timer_arm(t, arch_now_ns() + BUILD_RETRY_NS);
 		return;
-	build(run.jobs[i]);
-	page_free(arch_virt_to_mfn(run.jobs[i]));
-	run.jobs[i] = NULL;
+	}
+	page_free(arch_virt_to_mfn(w->job));
+	w->job = NULL;
 	timer_arm(t, arch_now_ns() + BUILD_LATER_NS);
 	atomic_fetch_sub(&run.jobs_left, 1);
 	maybe_finish();

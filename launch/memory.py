@@ -47,7 +47,7 @@ class MemoryLog:
 
     def take(self, record: dict[str, Any]) -> bool:
         """Take a `mem` or `memory` record; true when a sample became whole."""
-        t_s = record.get("t_ns", 0) / 1e9
+        t_s = round(record.get("t_ns", 0) / 1e9, 6)
         if record["ev"] == "memory":
             self._final = {"t_s": t_s, **{key: value for key, value in record.items()
                                           if key not in ("ev", "t_ns")}}

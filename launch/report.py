@@ -66,8 +66,14 @@ def document(results: Results, pcpus: int, mem: int, exit_status: int, wall_s: f
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
     part = path.with_name(path.name + ".part")
+    # A series is long: one line for each sample.
+    series = data.get("mem_series")
+    text = json.dumps({**data, "mem_series": []} if series else data, indent=2)
+    if series:
+        text = text.replace('"mem_series": []', '"mem_series": [\n    '
+                            + ",\n    ".join(map(json.dumps, series)) + "\n  ]")
     try:
-        part.write_text(json.dumps(data, indent=2) + "\n")
+        part.write_text(f"{text}\n")
         part.replace(path)
     except OSError as error:
         raise XylemError(f"cannot write {path}: {error.strerror}") from None

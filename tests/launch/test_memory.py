@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from launch import control, ctl, machine, memory, plot, run, svg, ui
+from launch import control, ctl, machine, memory, plot, report, run, svg, ui
 from launch.errors import UsageError, XylemError
 from launch.guestspec import Guest, expand
 from launch.machine import Options
+from launch.paths import ROOT
 from launch.plan import Plan, make_plan
 from launch.records import Results
 from launch.session import Limits, Outcome, Session
@@ -115,6 +117,21 @@ class Views(unittest.TestCase):
             self.assertEqual(out.getvalue(), "status\none\ntwo\r\033[2A\033[J")
             board.clear()
         self.assertEqual(out.getvalue().count("\033[J"), 1)
+
+
+class Documents(FileCase):
+    def test_a_file_with_a_series_reads_back(self) -> None:
+        log = log_of(*sample(1, 1.0, 2048, 1200), *sample(2, 2.0, 2048, 1400))
+        data = {"schema": 1, "mem_series": [one.json() for one in log.series], "last": {"a": 1}}
+        for one in (data, {"schema": 1, "mem_series": []}):
+            report.write_json(self.dir / "out.json", one)
+            self.assertEqual(json.loads((self.dir / "out.json").read_text()), one)
+
+    def test_columns_are_those_of_the_hypervisor(self) -> None:
+        text = re.sub(r"\s*\n \* ", "", (ROOT / "core" / "mem_stats.h").read_text())
+        row = re.search(r'ROW: \["NAME",([a-z,]+)\]', text)
+        assert row
+        self.assertEqual(("name", *row[1].split(",")), memory.FIELDS)
 
 
 class Plots(FileCase):

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/control.h"
+
+#include "core/arch.h"
+#include "core/domain.h"
+#include "core/fmt.h"
+#include "core/lib.h"
+#include "core/mem_stats.h"
+#include "core/xen_errno.h"
+#include "memsvc/memctl.h"
+#include "percpu/log.h"
+
+#define POLL_NS (100 * NS_PER_MS)
+#define POLL_BUSY_NS (2 * NS_PER_MS) /* while a line is coming in: a UART holds 16 bytes */
+#define LINE_MAX 200
+#define WORDS_MAX 6
+#define ERROR_MAX 160
+
+/* pCPU 0's. */
+static struct {
+	struct timer timer;
+	void (*quit)(void);
+	unsigned len;  /* of the line so far; LINE_MAX: too long, dropped */
+	bool answered; /* answer[] is empty or was sent */
+	char line[LINE_MAX + 1];
+	char answer[2 * ERROR_MAX + 80];
+} ctl;
+
+struct command {
+	const char *name;
+	uint32_t what; /* XYLEM_SET_* */
+	bool domain;   /* takes a guest's name first */
+};
+
+static const struct command commands[] = {
+	{"balloon", XYLEM_SET_balloon, true},
+	{"shares", XYLEM_SET_shares, true},
+	{"min", XYLEM_SET_min, true},
+	{"tax", XYLEM_SET_tax, false},
+	{"mem-period", XYLEM_SET_record_ms, false},
+};
+
+static bool decimal(const char *s, uint64_t *v)
+{
+	*v = 0;
+	if (!*s)
+		return false;
+	for (; *s >= '0' && *s <= '9' && *v < UINT64_MAX / 20; s++)
+		*v = *v * 10 + (uint64_t)(*s - '0');
+	return *s == 0;
+}
+
+/* ---- settings ---- */
+
+int control_setting(const char *key, const char *value)
+{
+	uint64_t v;
+	int rc = memctl_set(key, value);
+
+	if (rc == -XEN_ENOENT && strcmp(key, "mem.record_ms") == 0)
+		rc = decimal(value, &v) ? mem_stats_set_period(v) : -XEN_EINVAL;
+	return rc;
+}
+
+static int apply_to_domain(const struct xylem_control *c, struct domain *d)
+{
+	switch (c->what) {
+	case XYLEM_SET_balloon:
+		return memctl_set_balloon(d, c->value);
+	case XYLEM_SET_shares:
+		return memctl_set_shares(d, c->value);
+	default:
+		return memctl_set_min(d, c->value);
+	}
+}
+
+int control_apply(const struct xylem_control *c)
+{
+	struct domain *d;
+
+	switch (c->what) {
+	case XYLEM_SET_balloon:
+	case XYLEM_SET_shares:
+	case XYLEM_SET_min:
+		d = c->domid <= MAX_DOMAINS ? domain_by_id((domid_t)c->domid) : NULL;
+		return d ? apply_to_domain(c, d) : -XEN_ESRCH;
+	case XYLEM_SET_tax:
+		return c->value <= 100 ? memctl_set_tax((unsigned)c->value) : -XEN_EINVAL;
+	case XYLEM_SET_record_ms:
+		return mem_stats_set_period(c->value);
+	default:
+		return -XEN_EINVAL;
+	}
+}
+
+/* ---- one line ---- */
+
+static struct domain *domain_by_name(const char *name)
+{
+	for (unsigned id = 1; id <= MAX_DOMAINS; id++) {
+		struct domain *d = domain_by_id((domid_t)id);
+
+		if (d && strcmp(d->name, name) == 0 && atomic_load(&d->state) == DOM_RUNNING)
+			return d;
+	}
+	return NULL;
+}
+
+static unsigned split(char *line, char *words[WORDS_MAX])
+{
+	unsigned n = 0;
+
+	while (n < WORDS_MAX) {
+		while (*line == ' ')
+			line++;
+		if (!*line)
+			break;
+		words[n++] = line;
+		while (*line && *line != ' ')
+			line++;
+		if (*line)
+			*line++ = 0;
+	}
+	return n;
+}
+
+static void set_error(char *error, int rc, const char *command, const char *word)
+{
+	const char *why = rc == -XEN_EINVAL   ? "is out of range"
+			  : rc == -XEN_ENOMEM ? "is more than can be promised"
+			  : rc == -XEN_ENOENT ? "is not known"
+			  : rc == -XEN_ESRCH  ? "has ended"
+					      : "was refused";
+
+	fmt_snprintf(error, ERROR_MAX, "%s: '%s' %s", command, word, why);
+}
+
+/* "set KEY VALUE" */
+static void set_command(char *words[], unsigned n, char *error)
+{
+	int rc;
+
+	if (n != 3) {
+		fmt_snprintf(error, ERROR_MAX, "set: write set KEY VALUE");
+		return;
+	}
+	rc = control_setting(words[1], words[2]);
+	if (rc)
+		set_error(error, rc, "set", rc == -XEN_ENOENT ? words[1] : words[2]);
+}
+
+static void run_command(const struct command *c, char *words[], char *error)
+{
+	const char *number = words[c->domain ? 2 : 1];
+	struct xylem_control op = {.what = c->what};
+	int rc;
+
+	if (c->domain) {
+		struct domain *d = domain_by_name(words[1]);
+
+		if (!d) {
+			fmt_snprintf(error, ERROR_MAX, "%s: no guest that runs is called '%s'",
+				     c->name, words[1]);
+			return;
+		}
+		op.domid = d->id;
+	}
+	if (c->what == XYLEM_SET_balloon && strcmp(number, "auto") == 0) {
+		op.value = XYLEM_BALLOON_AUTO;
+	} else if (!decimal(number, &op.value)) {
+		fmt_snprintf(error, ERROR_MAX, "%s: '%s' is not a number", c->name, number);
+		return;
+	}
+	rc = control_apply(&op);
+	if (rc)
+		set_error(error, rc, c->name, rc == -XEN_ESRCH ? words[1] : number);
+}
+
+static void dispatch(char *words[], unsigned n, char *error)
+{
+	bool known = false;
+
+	if (n && strcmp(words[0], "set") == 0) {
+		set_command(words, n, error);
+		return;
+	}
+	for (unsigned i = 0; n && i < ARRAY_SIZE(commands); i++) {
+		const struct command *c = &commands[i];
+
+		if (strcmp(words[0], c->name) != 0)
+			continue;
+		known = true;
+		if (n != (c->domain ? 3 : 2))
+			continue;
+		run_command(c, words, error);
+		return;
+	}
+	if (!n)
+		fmt_snprintf(error, ERROR_MAX, "a command is missing");
+	else if (!known)
+		fmt_snprintf(error, ERROR_MAX, "unknown command '%s'", words[0]);
+	else
+		fmt_snprintf(error, ERROR_MAX, "%s: wrong number of words", words[0]);
+}
+
+void control_line(char *line, char *answer, size_t size)
+{
+	char *words[WORDS_MAX], error[ERROR_MAX] = "", text[2 * ERROR_MAX];
+	unsigned n = split(line, words);
+	uint64_t id = 0;
+
+	if (!n || !decimal(words[0], &id))
+		fmt_snprintf(error, sizeof(error), "'%s' is not an id", n ? words[0] : "");
+	else
+		dispatch(words + 1, n - 1, error);
+	if (!error[0])
+		fmt_snprintf(answer, size, "{\"ev\":\"ctl\",\"id\":%lu,\"ok\":true}",
+			     (unsigned long)id);
+	else
+		fmt_snprintf(answer, size,
+			     "{\"ev\":\"ctl\",\"id\":%lu,\"ok\":false,\"error\":\"%s\"}",
+			     (unsigned long)id, log_json_escape(text, sizeof(text), error));
+}
+
+/* ---- the stream ---- */
+
+static void line_done(void)
+{
+	ctl.line[ctl.len] = 0;
+	if (ctl.len == LINE_MAX)
+		return;
+	if (strcmp(ctl.line, "q") == 0) {
+		ctl.quit();
+	} else if (strncmp(ctl.line, "ctl ", 4) == 0) {
+		control_line(ctl.line + 4, ctl.answer, sizeof(ctl.answer));
+		ctl.answered = false;
+	}
+}
+
+/* An answer is lost to nothing: the next command waits until it is out. */
+static bool answer_out(void)
+{
+	if (!ctl.answered)
+		ctl.answered = record_printf("%s", ctl.answer);
+	return ctl.answered;
+}
+
+static void stream_poll(struct timer *t, uint64_t now)
+{
+	int c;
+
+	while (answer_out() && (c = arch_console_read(1)) >= 0) {
+		if (c == '\n') {
+			line_done();
+			ctl.len = 0;
+		} else if (c != '\r' && ctl.len < LINE_MAX) {
+			ctl.line[ctl.len++] = c < ' ' || c > '~' ? '?' : (char)c;
+		}
+	}
+	timer_arm(t, now + (ctl.len || !ctl.answered ? POLL_BUSY_NS : POLL_NS));
+}
+
+void control_start(void (*quit)(void))
+{
+	ctl.quit = quit;
+	ctl.answered = true;
+	timer_init(&ctl.timer, stream_poll);
+	timer_arm(&ctl.timer, arch_now_ns() + POLL_NS);
+}
