@@ -2,6 +2,7 @@
 """Experiments on a live instance: a ./xylem run of its own, watched and steered from outside."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,7 +144,8 @@ class Instance:
     def _tail(self) -> str:
         return "\n".join((self._dir / "output").read_text(errors="replace").splitlines()[-30:])
 
-    def _document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
+        """What a run that has ended wrote as its JSON."""
         self._progress.clear()
         self._read_log()
         path = self._dir / "out.json"
@@ -152,13 +154,20 @@ class Instance:
         document: dict[str, Any] = json.loads(path.read_text())
         return document
 
+    def keep_log(self, path: Path) -> None:
+        """Copy the log to where the user wants it."""
+        try:
+            shutil.copyfile(self._dir / "log", path)
+        except OSError as error:
+            raise XylemError(f"cannot write {path}: {error.strerror}") from None
+
     def stop(self) -> dict[str, Any]:
         """End the guests now; the run's document."""
         assert self._process
         if self.running():
             self._process.send_signal(signal.SIGINT)
             self._process.wait()
-        return self._document()
+        return self.document()
 
     def finish(self, what: str) -> dict[str, Any]:
         """Wait until all guests have ended well; the run's document."""
@@ -172,4 +181,4 @@ class Instance:
         if self._process.returncode:
             raise XylemError(f"{self._label}: exit status {self._process.returncode}\n"
                              f"{self._tail()}")
-        return self._document()
+        return self.document()
