@@ -6,6 +6,7 @@
 #include "core/domain.h"
 #include "core/fmt.h"
 #include "core/lib.h"
+#include "memsvc/memctl.h"
 #include "percpu/tlb.h"
 
 #define PIN_TRIES 1000000 /* each makes progress; only a bug gets this far */
@@ -187,12 +188,11 @@ static int plan(struct build *b, const struct guest_config *g, const struct boot
 			  b->why_len);
 	if (rc)
 		return rc;
-	if (to_load(b) > frames_free_count())
-		return refuse(b, XEN_ENOMEM,
-			      "not enough host memory: to load it takes %lu MiB, %lu are free",
-			      (unsigned long)(to_load(b) >> 8),
-			      (unsigned long)(frames_free_count() >> 8));
-	return 0;
+	if (memctl_reserve(to_load(b)))
+		return 0;
+	return refuse(b, XEN_EAGAIN,
+		      "not enough host memory: to load it takes %lu MiB, %lu are free",
+		      (unsigned long)(to_load(b) >> 8), (unsigned long)(frames_free_count() >> 8));
 }
 
 static int create(struct build *b, const struct guest_config *g, domid_t id)
@@ -216,6 +216,26 @@ static int create(struct build *b, const struct guest_config *g, domid_t id)
 		p.sched.pin = g->pin;
 	rc = domain_create(&b->d, &p);
 	return rc ? refuse(b, -rc, "cannot create the domain (error %d)", -rc) : 0;
+}
+
+/* Promise it its minimum, and create it. */
+static int admit(struct build *b, const struct guest_config *g, domid_t id)
+{
+	uint64_t max = b->l.nr_pages, min = policy_default_min(max), charge;
+	int rc;
+
+	if (g->min_bytes != CONFIG_DEFAULT)
+		min = g->min_bytes >> PAGE_SHIFT;
+	rc = memctl_admit(max, min, g->vcpus, &charge, b->why, b->why_len);
+	if (rc)
+		return rc;
+	rc = create(b, g, id);
+	if (rc)
+		memctl_unadmit(charge);
+	else
+		memctl_domain_init(b->d, max, min,
+				   g->shares ? g->shares : policy_default_shares(max), charge);
+	return rc;
 }
 
 static int fill(struct build *b, const struct guest_config *g)
@@ -246,15 +266,19 @@ int domain_build(const struct guest_config *g, domid_t id, const struct boot_mod
 	struct build b = {.why = why, .why_len = why_len};
 	int rc = plan(&b, g, mods, n);
 
-	if (!rc)
-		rc = create(&b, g, id);
 	if (rc)
 		return rc;
+	rc = admit(&b, g, id);
+	if (rc) {
+		memctl_unreserve(to_load(&b));
+		return rc;
+	}
 	b.spare = page_alloc(PAGE_ALLOC_ZERO);
 	rc = mfn_valid_value(b.spare) ? fill(&b, g)
 				      : refuse(&b, XEN_ENOMEM, "no host memory is left");
 	if (mfn_valid_value(b.spare))
 		page_free(b.spare);
+	memctl_unreserve(to_load(&b));
 	if (rc) {
 		domain_destroy(b.d);
 		return rc;

@@ -20,6 +20,7 @@
 #include "core/types.h"
 #include "memsvc/memctl.h"
 #include "memsvc/mm.h"
+#include "memsvc/scan.h"
 #include "percpu/inbox.h"
 #include "percpu/rcu.h"
 #include "percpu/sched.h"
@@ -67,8 +68,9 @@ struct vcpu {
 	struct timer periodic;
 	struct timer poll_timer;
 
-	/* (cur) memory_wait(): when it last began to wait, and last waited; ns. */
-	uint64_t short_since, short_last;
+	/* (cur) memory_wait(): when it began to wait and last waited, in ns; for which address. */
+	uint64_t short_since, short_last, short_at;
+	bool short_told;
 	uint8_t timers_moving;	      /* which were armed when it left its last home */
 	_Atomic uint64_t periodic_ns; /* (any) period asked for, 0 none */
 	struct inbox_msg ctl_msg;     /* makes its home look at periodic_ns and is_up */
@@ -130,6 +132,7 @@ struct domain {
 
 	struct mm mm;
 	struct memctl_dom memctl;
+	struct scan_domain scan;
 	struct evtchn_dom evt;
 	struct console con;
 	uint8_t handle[16];

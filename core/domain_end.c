@@ -10,6 +10,7 @@
 #include "core/lib.h"
 #include "core/stats.h"
 #include "core/vcpu_timer.h"
+#include "memsvc/memctl.h"
 #include "percpu/log.h"
 
 #define TEARDOWN_BUDGET 1024		   /* names or tables in one step */
@@ -133,6 +134,7 @@ static uint64_t teardown_step(struct domain *d)
 		break;
 	case TD_MEMORY:
 		d->shared = NULL;
+		memctl_domain_leave(d);
 		if (!mm_teardown(&d->mm, TEARDOWN_BUDGET))
 			return 0;
 		break;

@@ -12,6 +12,7 @@
 #include "core/stats.h"
 #include "core/xen_errno.h"
 #include "memsvc/memctl.h"
+#include "memsvc/scan.h"
 #include "percpu/log.h"
 
 #define COMMAND_POLL_NS (100 * NS_PER_MS)
@@ -217,6 +218,8 @@ static void apply_setting(void)
 	}
 	if (memctl_set(item.key, item.value) == 0)
 		return;
+	if (strncmp(item.key, "share.", 6) == 0 && scan_setting(item.key + 6, item.value))
+		return;
 	fmt_snprintf(text, sizeof(text), "line %u: set %s %s: unknown key or bad value", item.line,
 		     item.key, item.value);
 	config_error(text);
@@ -299,6 +302,8 @@ void domains_boot(const struct boot_module *mods, unsigned n)
 	domains_init();
 	domain_set_empty_hook(maybe_finish);
 	memctl_start();
+	if (scan_init())
+		printk("not enough memory for the sharing table: pages are not shared");
 	timer_init(&run.command_timer, command_poll);
 	timer_arm(&run.command_timer, arch_now_ns() + COMMAND_POLL_NS);
 	if (m)

@@ -236,6 +236,9 @@ void memctl_stats_of(struct domain *d, struct memctl_stats *out)
 		.max = m->max,
 		.shares = atomic_load_explicit(&m->shares, memory_order_relaxed),
 		.allocated = memctl_count(&d->mm, MMK_DATA),
+		.sharing = memctl_count(&d->mm, MMN_SHARING),
+		.swapped = memctl_count(&d->mm, MMN_SWAPPED),
+		.ballooned = memctl_count(&d->mm, MMN_GONE),
 		.target = get(&m->target),
 		.balloon_target = get(&m->balloon_target),
 		.balloon_manual = get(&m->balloon_manual) != MEMCTL_BALLOON_AUTO,
@@ -269,6 +272,11 @@ void memctl_host_stats(struct memctl_host_stats *out)
 
 bool memctl_must_wait(const struct domain *d)
 {
-	return atomic_load_explicit(&memctl.state, memory_order_relaxed) == MEM_LOW &&
-	       atomic_load_explicit(&d->memctl.over, memory_order_relaxed);
+	return atomic_load_explicit(&memory_tight, memory_order_relaxed) &&
+	       atomic_load_explicit(&d->mm.over, memory_order_relaxed);
+}
+
+bool memctl_exhausted(void)
+{
+	return atomic_load_explicit(&memctl.stuck, memory_order_relaxed);
 }

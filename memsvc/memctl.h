@@ -37,7 +37,7 @@ struct memctl_dom {
 	_Atomic uint64_t target;	 /* private frames it may have under pressure */
 	_Atomic uint64_t active;	 /* fraction of its memory in use, of POLICY_ONE */
 	_Atomic uint64_t balloon_target; /* pages it shall have given up */
-	_Atomic bool over;		 /* above its target */
+	_Atomic uint64_t swap_want;	 /* pages to be swapped out; memctl_swap.c */
 	/* pCPU 0's. */
 	uint64_t balloon_step, balloon_gone; /* last step; given up at the last look */
 	uint64_t balloon_since_ns;	     /* when the target last rose; 0: it was reached */
@@ -131,6 +131,10 @@ void memctl_unadmit(uint64_t charge);
 void memctl_domain_init(struct domain *d, uint64_t max, uint64_t min, uint32_t shares,
 			uint64_t charge);
 
+/** memctl_domain_leave() - it is about to return its memory: no one finds it any more, and a grace
+ * period has passed since. On its home pCPU. */
+void memctl_domain_leave(struct domain *d);
+
 /** memctl_domain_done() - it has returned its memory. Any pCPU; once, or for one never initialised. */
 void memctl_domain_done(struct domain *d);
 
@@ -147,6 +151,9 @@ void memctl_unreserve(uint64_t pages);
  * interrupts off; calls while one is on its way cost one load.
  */
 void memctl_kick(void);
+
+/** memctl_exhausted() - memory is low and nothing has come back for a while. Any pCPU. */
+bool memctl_exhausted(void);
 
 /** memctl_must_wait() - whether faults of @d that need a frame shall wait: memory is low and it has
  * more than its target. */

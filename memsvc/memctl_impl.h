@@ -17,9 +17,11 @@ struct memctl {
 	/* Written by pCPU 0, read by any. */
 	uint64_t own; /* frames the hypervisor used before the first domain */
 	_Atomic uint32_t state;
+	_Atomic bool stuck;    /* low, and nothing comes back */
 	_Atomic bool squeezed; /* room is wanted and nobody has more than its target */
 	_Atomic uint64_t entered[MEM_STATES];
 	_Atomic uint64_t exhausted;
+	_Atomic uint64_t swapped_out; /* pages, ever; (any) */
 	bool started;
 };
 
@@ -30,6 +32,12 @@ uint64_t memctl_admissible(void);
 
 /** memctl_look() - look at memory soon. Any pCPU. */
 void memctl_look(void);
+
+/** memctl_swap_want() - @pages of @d are to be swapped out; memctl_swap_go() - start. pCPU 0. */
+void memctl_swap_want(struct domain *d, uint64_t pages);
+void memctl_swap_go(void);
+/** memctl_swap_init() - once, all pCPUs published. */
+void memctl_swap_init(void);
 
 /** memctl_count() - a counter of a running domain, never below 0. */
 uint64_t memctl_count(const struct mm *mm, enum mm_kind k);

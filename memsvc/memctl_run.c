@@ -11,6 +11,7 @@
 #define IDLE_NS NS_PER_SEC	    /* between two while memory is plenty */
 #define STARVED_NS (100 * NS_PER_MS)
 #define STUCK_NS NS_PER_SEC
+#define SAMPLE_SLICE 64 /* domains in one tick */
 /* A domain's use for more memory than it has: an eighth, and this much, between two divisions. */
 #define GROWTH 256
 #define BALLOON_MIN_STEP 16
@@ -34,8 +35,7 @@ static struct {
 	uint64_t starved_until, divided_ns, told_ns;
 	unsigned sample_at;
 	/* Progress while memory is low. */
-	uint64_t reclaimed, progress_ns;
-	bool stuck;
+	uint64_t moved, progress_ns;
 } run;
 
 static uint64_t get(const _Atomic uint64_t *v)
@@ -51,6 +51,25 @@ static uint64_t minus(uint64_t a, uint64_t b)
 static uint64_t free_now(void)
 {
 	return minus(frames_free_count(), get(&memctl.reserved) + get(&memctl.room_wanted));
+}
+
+/* ---- working sets ---- */
+
+static void sample(uint64_t now)
+{
+	for (unsigned i = 0; i < SAMPLE_SLICE; i++) {
+		struct domain *d = domain_by_id((domid_t)(run.sample_at + 1));
+		uint64_t ran = 0;
+
+		run.sample_at = (run.sample_at + 1) % MAX_DOMAINS;
+		if (!d || !d->memctl.max || atomic_load(&d->state) != DOM_RUNNING)
+			continue;
+		for (unsigned v = 0; v < d->max_vcpus; v++)
+			ran += get(&d->vcpu[v]->unit.cpu_ns);
+		if (sample_step(&d->memctl.sampler, &d->mm, now, ran, get(&memctl.sample_ns),
+				(unsigned)get(&memctl.sample_pages)))
+			atomic_store(&d->memctl.active, sampler_estimate(&d->memctl.sampler));
+	}
 }
 
 /* ---- the division ---- */
@@ -89,7 +108,8 @@ static unsigned collect(uint64_t *data, uint64_t *retired)
 			continue;
 		e->d = d;
 		e->data = memctl_count(&d->mm, MMK_DATA);
-		e->gone = e->swapped = 0;
+		e->gone = memctl_count(&d->mm, MMN_GONE);
+		e->swapped = memctl_count(&d->mm, MMN_SWAPPED);
 		shares[n++] = claim(e);
 		*data += e->data;
 	}
@@ -147,6 +167,42 @@ static void balloon(const struct entry *e, const struct policy_dom *p, enum mem_
 	balloon_tell(e->d, want);
 }
 
+/* ---- swap ---- */
+
+static bool balloon_late(const struct entry *e, uint64_t now)
+{
+	const struct memctl_dom *m = &e->d->memctl;
+
+	if (!memctl_balloon_bound(e->d))
+		return true;
+	if (m->balloon_since_ns)
+		return now - m->balloon_since_ns > get(&memctl.balloon_wait_ns);
+	return e->gone >= minus(m->max, get(&m->min)); /* it cannot give more */
+}
+
+/* In state soft: all that a domain without a working balloon has too much. Below: as much as brings
+ * free memory back, from all in proportion to what they have too much. */
+static void swap(unsigned n, enum mem_state state, uint64_t free, uint64_t now)
+{
+	uint64_t total = frames_total(), excess = 0, want;
+
+	for (unsigned i = 0; i < n; i++)
+		excess += minus(entries[i].data, shares[i].target);
+	want = minus(policy_mark(state == MEM_LOW ? MEM_HIGH : MEM_SOFT, total), free);
+	if (now < run.starved_until)
+		want = MAX(want, total / 100);
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t x = minus(entries[i].data, shares[i].target);
+
+		if (x && !balloon_late(&entries[i], now))
+			x = state == MEM_SOFT ? 0 : MIN(x, DIV_ROUND_UP(x * want, excess));
+		if (state == MEM_HIGH || !get(&memctl.swap))
+			x = 0;
+		memctl_swap_want(entries[i].d, x);
+	}
+	memctl_swap_go();
+}
+
 /* ---- states ---- */
 
 static void enter(enum mem_state s, uint64_t free, uint64_t now)
@@ -157,8 +213,6 @@ static void enter(enum mem_state s, uint64_t free, uint64_t now)
 		return;
 	atomic_store(&memctl.state, s);
 	atomic_fetch_add(&memctl.entered[s], 1);
-	run.progress_ns = now;
-	run.stuck = false;
 	if (s < MEM_HARD || now < run.told_ns)
 		return;
 	run.told_ns = now + 10 * NS_PER_SEC;
@@ -166,24 +220,27 @@ static void enter(enum mem_state s, uint64_t free, uint64_t now)
 	       (unsigned long)(free >> 8), (unsigned long)(frames_total() >> 8));
 }
 
-/* Low for a while and nothing comes back: say so, once. */
+/* Short for a while, and nothing is given up or swapped any more: say so. */
 static void watch(unsigned n, enum mem_state state, uint64_t free, uint64_t now)
 {
-	uint64_t reclaimed = 0;
+	uint64_t moved = get(&memctl.swapped_out), held = 0;
 
-	for (unsigned i = 0; i < n; i++)
-		reclaimed += entries[i].gone + entries[i].swapped;
-	if (state != MEM_LOW || reclaimed > run.reclaimed || run.stuck)
+	for (unsigned i = 0; i < n; i++) {
+		moved += entries[i].gone;
+		held += entries[i].gone + entries[i].swapped;
+	}
+	if (moved != run.moved || (state != MEM_LOW && now >= run.starved_until)) {
 		run.progress_ns = now;
-	run.reclaimed = reclaimed;
-	if (now - run.progress_ns < STUCK_NS)
+		atomic_store(&memctl.stuck, false);
+	}
+	run.moved = moved;
+	if (atomic_load(&memctl.stuck) || now - run.progress_ns < STUCK_NS)
 		return;
-	run.stuck = true;
+	atomic_store(&memctl.stuck, true);
 	atomic_fetch_add(&memctl.exhausted, 1);
-	printk("memory is used up: %lu KiB free, %lu MiB are ballooned or swapped and no more "
-	       "comes; "
-	       "domains that go on needing memory will be ended",
-	       (unsigned long)(free << 2), (unsigned long)(reclaimed >> 8));
+	printk("memory is used up: %lu KiB free, %lu MiB ballooned or swapped, and no more comes: "
+	       "guests that need more will be ended",
+	       (unsigned long)(free << 2), (unsigned long)(held >> 8));
 }
 
 static void divide(enum mem_state state, uint64_t now)
@@ -199,12 +256,14 @@ static void divide(enum mem_state state, uint64_t now)
 		bool above = entries[i].data > shares[i].target;
 
 		atomic_store_explicit(&m->target, shares[i].target, memory_order_relaxed);
-		atomic_store_explicit(&m->over, above, memory_order_relaxed);
+		atomic_store_explicit(&entries[i].d->mm.over, above, memory_order_relaxed);
 		over += above;
 		balloon(&entries[i], &shares[i], state, now);
 	}
 	atomic_store(&memctl.squeezed, get(&memctl.room_wanted) && !over);
 	atomic_store(&memctl.room_wanted, 0); /* who still waits asks again */
+	atomic_store(&memory_tight, state == MEM_LOW && over);
+	swap(n, state, free + retired, now);
 	watch(n, state, free, now);
 }
 
@@ -241,6 +300,7 @@ static void tick(struct timer *t, uint64_t now)
 		run.divided_ns = now;
 		divide(s, now);
 	}
+	sample(now);
 	timer_arm(t, arch_now_ns() + (run.look ? LOOK_MIN_NS : TICK_NS));
 }
 
@@ -270,6 +330,7 @@ void memctl_kick(void)
 void memctl_start(void)
 {
 	memctl.own = frames_total() - frames_free_count();
+	memctl_swap_init();
 	timer_init(&run.timer, tick);
 	run.msg.fn = message;
 	memctl.started = true;

@@ -326,7 +326,7 @@ Test(domains_boot, some_bad)
 	says("\"state\":\"failed\",\"reason\":\"kernel is not an ELF file\"");
 	says("\"guest\":\"small\",\"domid\":0,\"kind\":\"pv\",\"state\":\"failed\","
 	     "\"reason\":\"too little memory: 1024 KiB");
-	says("\"reason\":\"not enough host memory: it wants 4096 MiB");
+	says("\"reason\":\"not enough host memory: 512 MiB minimum and ");
 	says("\"guest\":\"many\",\"domid\":0,\"kind\":\"\",\"state\":\"failed\",\"reason\":\"line "
 	     "6: "
 	     "vcpus=500");

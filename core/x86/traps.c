@@ -156,7 +156,7 @@ static void guest_page_fault(struct vcpu *v, struct cpu_user_regs *r, uint64_t c
 		return;
 	}
 	case MM_FAULT_NOMEM:
-		memory_wait(v);
+		memory_wait(v, cr2);
 		return;
 	default:
 		pv_inject_pf(v, cr2, guest_ec);
