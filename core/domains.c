@@ -6,16 +6,17 @@
  */
 #include "core/arch.h"
 #include "core/builder.h"
+#include "core/control.h"
 #include "core/domain.h"
 #include "core/fmt.h"
 #include "core/lib.h"
+#include "core/mem_stats.h"
 #include "core/stats.h"
 #include "core/xen_errno.h"
 #include "memsvc/memctl.h"
 #include "memsvc/scan.h"
 #include "percpu/log.h"
 
-#define COMMAND_POLL_NS (100 * NS_PER_MS)
 #define BUILD_LATER_NS (10 * NS_PER_US) /* between two builds other work gets its turn */
 #define BUILD_RETRY_NS (10 * NS_PER_MS) /* while others are made to give up memory */
 #define BUILD_WAIT_NS (60 * NS_PER_SEC)
@@ -55,7 +56,6 @@ static struct {
 	_Atomic bool finish_posted;
 	unsigned table_at;
 	struct timer finish_timer;
-	struct timer command_timer;
 	struct build_worker workers[MAX_PCPUS];
 } run;
 
@@ -73,6 +73,7 @@ static void finish_step(struct timer *t, uint64_t now)
 	log_flush();
 	unsigned status = stats_status(run.records, run.nr_records, run.config_errors);
 
+	mem_stats_end();
 	record_printf("{\"ev\":\"halt\",\"status\":%u,\"t_ns\":%lu,\"guests\":%u,"
 		      "\"config_errors\":%u,\"leaked_frames\":%lu}",
 		      status, (unsigned long)now, run.nr_records, run.config_errors,
@@ -100,17 +101,13 @@ static void maybe_finish(void)
 	}
 }
 
-static void command_poll(struct timer *t, uint64_t now)
+static void quit(void)
 {
-	int c;
-
-	while ((c = arch_console_read(1)) >= 0) {
-		if (c != 'q' || atomic_exchange(&run.ended, true))
-			continue;
-		printk("ending all domains on request");
-		domains_end_all(END_KILLED, "ended on request");
-	}
-	timer_arm(t, now + COMMAND_POLL_NS);
+	if (atomic_exchange(&run.ended, true))
+		return;
+	printk("ending all domains on request");
+	mem_stats_freeze();
+	domains_end_all(END_KILLED, "ended on request");
 }
 
 /* ---- building ---- */
@@ -216,7 +213,7 @@ static void apply_setting(void)
 		sched_set_allowance(v * NS_PER_US);
 		return;
 	}
-	if (memctl_set(item.key, item.value) == 0)
+	if (control_setting(item.key, item.value) == 0)
 		return;
 	if (strncmp(item.key, "share.", 6) == 0 && scan_setting(item.key + 6, item.value))
 		return;
@@ -304,8 +301,8 @@ void domains_boot(const struct boot_module *mods, unsigned n)
 	memctl_start();
 	if (scan_init())
 		printk("not enough memory for the sharing table: pages are not shared");
-	timer_init(&run.command_timer, command_poll);
-	timer_arm(&run.command_timer, arch_now_ns() + COMMAND_POLL_NS);
+	control_start(quit);
+	mem_stats_start();
 	if (m)
 		read_config(arch_mfn_to_virt(MFN(m->start >> PAGE_SHIFT)), m->size);
 	else

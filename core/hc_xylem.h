@@ -45,7 +45,7 @@ struct xylem_memory {
 	uint32_t shares;
 	uint64_t given;	    /* names: what it was promised (its max) */
 	uint64_t min;	    /* never taken from it */
-	uint64_t touched;   /* names that ever had a frame of their own */
+	uint64_t touched;   /* names that had a frame of their own and were not given up */
 	uint64_t allocated; /* frames of its own behind names */
 	uint64_t active;    /* of allocated and shared, estimated to be in use */
 	uint64_t shared;    /* touched names whose frame is shared now */

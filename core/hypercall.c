@@ -53,6 +53,7 @@ static const struct hypercall_entry table[HC_NR] = {
 	HC(physdev_op),
 	HC(sysctl),
 	HC(domctl),
+	HC(arch_7),
 };
 
 static const struct hypercall_entry *lookup(uint64_t nr)

@@ -79,6 +79,9 @@ long do_memory_op(uint64_t cmd, uint64_t arg);
 long do_event_channel_op(uint64_t cmd, uint64_t arg);
 long do_event_channel_op_compat(uint64_t op);
 
+/* core/hc_xylem.c */
+long do_arch_7(uint64_t cmd, uint64_t arg);
+
 /* core/x86; host: core/host/hc_stubs.c */
 long do_set_trap_table(uint64_t traps);
 long do_set_gdt(uint64_t frame_list, uint64_t entries);
