@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Boot tests of the memory services that need a hand on the running instance, or are commands."""
+
+import sys
+import time
+
+from launch import ui
+from launch.errors import XylemError
+from launch.lab import Instance
+from launch.tally import Tally
+
+# name, words after ./xylem, seconds it may take
+COMMANDS = [
+    ("memory churn under verifying guests", ["stress", "mem", "--small", "--seconds", "40"], 600),
+    *((f"ESX figure {figure}, small",
+       ["bench", "esx", "--small", "--guest", "pattern", "--figure", str(figure)], 600)
+      for figure in (4, 2, 6, 7)),
+]
+
+
+def ballooned() -> str:
+    """A verifying guest's balloon goes up and down by hand; returns what is wrong."""
+    words = ["--pcpus", "2", "--mem-period", "200", "--scan-rate", "200000", "--guest",
+             "mini-pattern,name=g,mem=24M,vcpus=2,cmdline=pages=1500 secs=25 pause_ms=20"]
+    pages = 3000
+    try:
+        with Instance("balloon", words, 120) as lab:
+            lab.until(lambda: lab.seen("g", "mini: pattern ready"), "booting", 60)
+            for want in (pages, pages // 3, pages, 0):
+                lab.ctl("balloon", "g", want)
+                lab.until(lambda: lab.pages("g", "ballooned") == want,
+                          f"waiting for {want} pages in the balloon", 20)
+            lab.ctl("balloon", "g", "auto")
+            lab.finish("verifying")
+            if not lab.seen("g", "mini: PASS"):
+                return "the guest did not pass"
+    except XylemError as error:
+        return str(error)
+    return ""
+
+
+def run_all(tally: Tally, quick: bool, match: str) -> None:
+    """Those whose name has 'match'."""
+    name = "a balloon goes up and down"
+    if match in name:
+        start = time.monotonic()
+        wrong = ballooned()
+        tally.add(f"boot: {name} ({time.monotonic() - start:.0f} s)", not wrong, wrong)
+    for name, words, seconds in COMMANDS:
+        if match in name and not quick:
+            start = time.monotonic()
+            status, output = ui.watch(name, [sys.executable, "-m", "launch", *words],
+                                      timeout=seconds)
+            tally.add(f"boot: {name} ({time.monotonic() - start:.0f} s)", status == 0, output)
