@@ -3,15 +3,19 @@
 #include "memsvc/swap.h"
 
 #include "core/xen_errno.h"
-#include "memsvc/frame.h"
+#include "memsvc/name.h"
+#include "memsvc/p2m.h"
 #include "memsvc/swap_lz4.h"
+#include "memsvc/swap_pump.h"
 #include "percpu/pcpu.h"
 
 /* Set at boot. */
 static struct swap_device *device;
+static struct counter nr_changed = {.name = "swap_changed"};
 
 void swap_use(struct swap_device *dev)
 {
+	counter_register(&nr_changed);
 	device = dev;
 }
 
@@ -19,8 +23,10 @@ int swap_init(void)
 {
 	struct swap_device *dev = swap_lz4_init(nr_pcpus(), frames_total() / 2);
 
+	if (!dev || swap_pump_init(nr_pcpus()))
+		return -XEN_ENOMEM;
 	swap_use(dev);
-	return dev ? 0 : -XEN_ENOMEM;
+	return 0;
 }
 
 int swap_load(uint32_t slot, void *page)
@@ -37,12 +43,32 @@ void swap_free(uint32_t slot)
 void swap_stats(struct swap_stats *out)
 {
 	*out = (struct swap_stats){0};
-	if (device)
-		device->stats(device, out);
+	if (!device)
+		return;
+	device->stats(device, out);
+	out->changed = counter_sum(&nr_changed);
 }
 
 void swap_set_limit(uint64_t frames)
 {
 	if (device)
 		device->set_limit(device, frames);
+}
+
+int swap_out(struct mm *mm, gfn_t gfn, uint64_t word)
+{
+	uint32_t slot;
+	int rc;
+
+	if (!device)
+		return -XEN_ENOMEM;
+	if (!word || name_settled_word(mm, gfn) != word)
+		return -XEN_EAGAIN;
+	/* The frame stays in this RCU section even if the guest lets it go now. */
+	rc = device->store(device, arch_mfn_to_virt(p2m_mfn(word)), &slot);
+	if (rc || name_set_swapped(mm, gfn, word, slot))
+		return rc;
+	swap_free(slot);
+	counter_inc(&nr_changed);
+	return -XEN_EAGAIN;
 }

@@ -6,7 +6,7 @@
  * memory (swap_lz4.c); what uses it knows only this interface.
  *
  * No page is lost: a name becomes SWAPPED only after its content is stored, and only if its word has
- * not changed since the frame was write-protected (memsvc/name.h); a load that fails leaves the
+ * not changed since the frame was write-protected and settled (memsvc/name.h); a load that fails leaves the
  * name and the slot as they are, and the caller ends the domain with a reason.
  * All functions: hypervisor context, RCU online, lock-free, any pCPU, no sleeping.
  */
@@ -66,18 +66,17 @@ void swap_stats(struct swap_stats *out);
 void swap_set_limit(uint64_t frames);
 
 /**
- * swap_out() - store the content of name @gfn and take its frame. @word: what name_guard() gave;
- * since then the mm was flushed and a grace period has passed. 0; -XEN_EAGAIN: the guest has used
- * the name since; -XEN_E2BIG: not worth storing; -XEN_ENOMEM: no room. On errors the name is as it
- * was.
+ * swap_out() - store the content of settled name @gfn (word @word, see memsvc/name.h) and take its
+ * frame. 0; -XEN_EAGAIN: the guest has used the name since, or it is not settled; -XEN_E2BIG: not
+ * worth storing; -XEN_ENOMEM: no room, or no device. On errors the name is as it was.
  */
 int swap_out(struct mm *mm, gfn_t gfn, uint64_t word);
 
 /**
- * swap_pump() - swap out names of @mm chosen at random, until @want more are out. Does a bounded
- * step and never waits: a batch of names is guarded and flushed by one call, and stored by a later
- * one, after a grace period. Call it again, from the same pCPU, until the sum of what it returned
- * is enough. Returns how many names this call has swapped out.
+ * swap_pump() - swap out names of @mm chosen at random, up to @want. Does a step of about 1 ms and
+ * never waits: names are guarded and flushed by one call, and stored by a later one, after a grace
+ * period; so the first calls return 0. Call it again with what is still wanted, from the same pCPU,
+ * with its exit path between. Returns how many names this call has swapped out.
  */
 unsigned swap_pump(struct mm *mm, unsigned want);
 

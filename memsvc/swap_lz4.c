@@ -41,7 +41,7 @@ struct swap_pcpu {
 	struct swap_space_pcpu space;
 	_Atomic uint64_t n[N_MAX]; /* a pCPU's part of a sum may be below zero */
 	uint8_t packed[SWAP_OBJECT_MAX] CACHE_ALIGNED;
-	uint8_t page[PAGE_SIZE];
+	uint64_t page[PAGE_SIZE / 8];
 	LZ4_stream_t lz4;
 };
 
@@ -64,19 +64,17 @@ static uint32_t check_of(const void *data, size_t len, uint32_t slot)
 	return XXH32(data, len, slot);
 }
 
-static bool is_same(const uint64_t *page)
+/* Copy a page that may be written meanwhile; whether the copy is full of one word. */
+static bool snapshot(uint64_t *to, const _Atomic uint64_t *from)
 {
 	uint64_t differ = 0;
 
-	if (page[0] != page[PAGE_SIZE / 8 - 1])
-		return false;
-	for (unsigned i = 0; i < PAGE_SIZE / 8; i += 8) {
-		for (unsigned j = i; j < i + 8; j++)
-			differ |= page[j] ^ page[0];
-		if (differ)
-			return false;
+	to[0] = atomic_load_explicit(&from[0], memory_order_relaxed);
+	for (unsigned i = 1; i < PAGE_SIZE / 8; i++) {
+		to[i] = atomic_load_explicit(&from[i], memory_order_relaxed);
+		differ |= to[i] ^ to[0];
 	}
-	return true;
+	return !differ;
 }
 
 static void fill(uint64_t *page, uint64_t word)
@@ -122,8 +120,7 @@ static int lz4_store(struct swap_device *dev, const void *page, uint32_t *slot)
 	bool same;
 
 	(void)dev;
-	memcpy(sp->page, page, PAGE_SIZE);
-	same = is_same((const uint64_t *)sp->page);
+	same = snapshot(sp->page, page);
 	if (!same) {
 		len = pack(sp);
 		if (!len) {
@@ -135,7 +132,7 @@ static int lz4_store(struct swap_device *dev, const void *page, uint32_t *slot)
 	if (!*slot)
 		goto no_room;
 	if (same) {
-		memcpy(&word, sp->page, sizeof(word));
+		word = sp->page[0];
 		swap_slot_set(s, SWAP_SLOT_SAME, word, check_of(&word, sizeof(word), *slot));
 		count(sp, N_SAME, 1);
 	} else {
