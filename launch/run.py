@@ -86,7 +86,7 @@ def machine_options(out: Parser) -> None:
 
 
 # option: (key of the hypervisor's setting, lowest, highest)
-_SETTINGS = {"tax": ("mem.tax", 0, 100), "scan_rate": ("scan.rate", 0, 10**9),
+_SETTINGS = {"tax": ("mem.tax", 0, 100), "scan_rate": ("share.rate", 0, 10**9),
              "mem_period": ("mem.record_ms", 0, 3600000)}
 
 

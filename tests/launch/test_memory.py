@@ -218,7 +218,7 @@ class Words(FileCase):
         args = run.parser().parse_args(["--tax", "50", "--scan-rate", "1000", "--mem-period", "0",
                                         "--set", "mem.swap=0"])
         settings = run.settings(args)
-        self.assertEqual(settings, {"mem.tax": "50", "scan.rate": "1000", "mem.record_ms": "0",
+        self.assertEqual(settings, {"mem.tax": "50", "share.rate": "1000", "mem.record_ms": "0",
                                     "mem.swap": "0"})
         made = make_plan(expand(["mini,min=1M,shares=7", "mini"], 1), self.write("m", elf()),
                          settings)
