@@ -4,6 +4,7 @@
 
 #include "core/arch.h"
 #include "core/vcpu_area.h"
+#include "memsvc/scan.h"
 #include "percpu/inbox.h"
 #include "percpu/log.h"
 #include "percpu/pcpu.h"
@@ -49,6 +50,10 @@ static void idle(struct pcpu *p)
 		p->work |= WORK_INBOX;
 	if (p->work)
 		return;
+	if (scan_idle(p)) {
+		p->work |= WORK_RESCHED; /* no interrupt is taken in between: look at everything */
+		return;
+	}
 	rcu_thread_offline();
 	arch_idle();
 	rcu_thread_online();

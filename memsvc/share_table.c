@@ -62,7 +62,7 @@ void share_look_start(struct share_look *l, uint64_t hash)
 
 bool share_look_next(struct share_look *l, mfn_t *f)
 {
-	while (l->at < SHARE_WORDS) {
+	while (l->at < SHARE_WORDS && nr_groups) {
 		/* PAIRS: share_entry */
 		uint64_t e = atomic_load_explicit(&l->group[l->at++], memory_order_acquire);
 
@@ -116,7 +116,7 @@ bool share_table_insert(uint64_t hash, mfn_t f, bool shared)
 	_Atomic uint64_t *group = group_of(hash);
 	uint64_t new = tag_of(hash) | f.v | (shared ? ENTRY_SHARED : 0);
 
-	for (unsigned try = 0; try < SHARE_TRIES; try++) {
+	for (unsigned try = 0; try < SHARE_TRIES && nr_groups; try++) {
 		_Atomic uint64_t *to = NULL;
 		uint64_t was = 0;
 
@@ -150,7 +150,7 @@ void share_table_remove(uint64_t hash, mfn_t f)
 	_Atomic uint64_t *group = group_of(hash);
 	uint64_t key = tag_of(hash) | f.v;
 
-	for (unsigned i = 0; i < SHARE_WORDS; i++) {
+	for (unsigned i = 0; i < SHARE_WORDS && nr_groups; i++) {
 		uint64_t e = atomic_load_explicit(&group[i], memory_order_relaxed);
 
 		/* Again when it turned from hint to shared meanwhile. */

@@ -18,6 +18,7 @@
  *   a frame does so by a CAS of a name's word or of its reference count.
  * Progress: every operation looks at SHARE_LINES * 8 words; insert tries again only when another
  *   CPU changed one of them, SHARE_TRIES times at most: wait-free.
+ * Before share_table_init() the table is empty and takes nothing.
  * Reclamation: the table is never freed. A frame found in it may be on its way out or have another
  *   use already; its record stays readable, and RCU protects the rest: a frame seen as PG_SHARED or
  *   PG_DOM in a read section is not reused before that section's end.
@@ -42,13 +43,6 @@ int share_table_init(uint64_t frames);
 
 /** share_table_ready() - whether share_table_init() has succeeded. */
 bool share_table_ready(void);
-
-/** hint_token() - what page_info.dom.hash holds from the guard that made @word until the page is
- * hashed; see scan.h. */
-static inline uint64_t hint_token(uint64_t word)
-{
-	return word & ~1ULL; /* bit 0, P2M_VALID, is set in every such word */
-}
 
 /* A lookup under way. */
 struct share_look {
