@@ -182,7 +182,7 @@ def main(argv: list[str]) -> int:
            + ("; Ctrl-] leaves the console" if args.attach else ""))
 
     printer = Printer(names, args.verbose, args.attach)
-    log = open(args.log, "w", encoding="utf-8") if args.log else None
+    log = open(args.log, "w", encoding="utf-8", buffering=1) if args.log else None
     session = Session(boot_plan, options, Limits(seconds, timeout), printer.line, args.attach,
                       log)
     printer.session = session
