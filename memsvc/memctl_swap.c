@@ -53,7 +53,7 @@ static void pump(struct timer *t, uint64_t now)
 		if (!want || atomic_load(&d->state) != DOM_RUNNING)
 			continue;
 		left = true;
-		done(d, MIN(want, (uint64_t)PUMP_MAX));
+		done(d, swap_pump(&d->mm, (unsigned)MIN(want, (uint64_t)PUMP_MAX)));
 		if (arch_now_ns() - now >= SLICE_NS) {
 			p->at += step;
 			break;
@@ -101,5 +101,6 @@ void memctl_swap_go(void)
 
 void memctl_domain_leave(struct domain *d)
 {
-	atomic_store(&d->memctl.swap_want, 0);
+	if (d->memctl.max)
+		swap_pump_stop(&d->mm);
 }
