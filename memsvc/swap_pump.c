@@ -5,8 +5,7 @@
  *
  * Each pCPU has a few pumps, each with one batch of one domain: names are guarded, their mm is
  * flushed, a grace period passes (call_rcu), then they are settled and stored. A name that the
- * scanner has settled already is stored at once. Guards that are not used in the end do no harm: the
- * next write takes them off.
+ * scanner has settled already is stored at once.
  * Private to the pCPU, callbacks included.
  */
 #include "core/xen_errno.h"
@@ -106,11 +105,20 @@ static void store(struct step *s, struct mm *mm, gfn_t gfn, uint64_t word)
 
 static void store_batch(struct pump *p, struct step *s)
 {
-	for (; p->at < p->n && !enough(s); p->at++)
-		if (name_settle(p->mm, p->name[p->at].gfn, p->name[p->at].word))
+	bool more = true;
+
+	for (; p->at < p->n; p->at++) {
+		if (more && enough(s)) {
+			if (s->out < s->want && !s->full)
+				return; /* the slice is over */
+			more = false;
+		}
+		/* Those that are not wanted are settled all the same: a guard that never settles keeps
+		 * off every other use of the name. */
+		if (name_settle(p->mm, p->name[p->at].gfn, p->name[p->at].word) && more)
 			store(s, p->mm, p->name[p->at].gfn, p->name[p->at].word);
-	if (p->at == p->n || s->out >= s->want || s->full)
-		p->n = p->at = 0;
+	}
+	p->n = p->at = 0;
 }
 
 static void choose(struct pumps *ps, struct pump *p, struct step *s)
