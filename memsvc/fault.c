@@ -21,8 +21,12 @@ static bool hyp_va(uint64_t va)
 /* The hardware entry at @e was absent: not filled yet, or really so. Its value then. */
 static uint64_t walk_absent(struct mm_ctx *c, struct page_info *pi, unsigned i)
 {
-	if (!(atomic_load(&pi->hw.gpt[i]) & PTE_P) || sync_table_entry(c, pi, i))
+	int rc = atomic_load(&pi->hw.gpt[i]) & PTE_P ? sync_table_entry(c, pi, i) : -XEN_EINVAL;
+
+	if (rc) {
+		c->nomem |= rc == -XEN_ENOMEM;
 		return 0;
+	}
 	return atomic_load(&hw_entries(pi)[i]);
 }
 
@@ -117,10 +121,9 @@ static enum mm_fault_result leaf_fault(struct mm_ctx *c, struct page_info *pi, u
 				*guest_ec |= PFEC_RSVD;
 				return MM_FAULT_GUEST;
 			}
-			if (rc)
-				domain_crash(container_of(c->mm, struct domain, mm),
-					     "no memory for its page tables");
-			else if (ec & PFEC_W && is_table(c->mm, want))
+			if (rc) /* none for its reverse map: it may come back */
+				return MM_FAULT_NOMEM;
+			if (ec & PFEC_W && is_table(c->mm, want))
 				/* Mapped writable before it became a table. */
 				return kernel ? MM_FAULT_PTWRITE : MM_FAULT_GUEST;
 		}
@@ -140,6 +143,8 @@ enum mm_fault_result mm_fault(struct mm *mm, mfn_t hw_root, uint64_t va, uint32_
 	*guest_ec = guest_code(ec, false, guest_kernel);
 	if (pi)
 		res = leaf_fault(&c, pi, pt_index(va, 1), va, rights, ec, guest_kernel, guest_ec);
+	else if (c.nomem)
+		res = MM_FAULT_NOMEM;
 	ctx_end(&c);
 	return res;
 }

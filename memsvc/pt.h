@@ -41,6 +41,7 @@ struct mm_ctx {
 	struct mm *mm;
 	uint64_t reap; /* mfn list of detached tables to sweep, 0: none */
 	bool flush;    /* a stale leaf was visible: flush the mm before leaving */
+	bool nomem;    /* a walk ended where memory for a table was missing */
 };
 
 static inline struct mm_ctx ctx_begin(struct mm *mm)

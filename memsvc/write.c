@@ -18,21 +18,18 @@ static int upper_prepare(struct mm_ctx *c, struct page_info *pi, unsigned i, uin
 	return table_get_filled(c, pte_frame(val), pi->hw.level - 1, child);
 }
 
-/* The guest's entry has been written: an entry whose table is gone or whose frame went away since
- * the check is the guest's own race and no error. */
-static inline int finish(struct mm_ctx *c, struct page_info *pi, unsigned i,
-			 struct page_info *child, struct gfn_rec *rec, uint64_t val)
+/* The guest's entry has been written: what the hardware's then lacks (its table is gone, its frame
+ * went away since the check, no memory for the reverse map) is mm_fault()'s to repair or to report. */
+static inline void finish(struct mm_ctx *c, struct page_info *pi, unsigned i,
+			  struct page_info *child, struct gfn_rec *rec, uint64_t val)
 {
-	int rc;
-
 	if (likely(pi->hw.level == 1)) {
-		rc = sync_leaf_rec(c, pi, i, rec, pte_frame(val));
-	} else {
-		rc = sync_table_entry(c, pi, i);
-		if (child)
-			table_put(c, child);
+		sync_leaf_rec(c, pi, i, rec, pte_frame(val));
+		return;
 	}
-	return unlikely(rc == -XEN_ENOMEM) ? rc : 0;
+	sync_table_entry(c, pi, i);
+	if (child)
+		table_put(c, child);
 }
 
 static inline int prepare(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val,
@@ -64,7 +61,8 @@ int pt_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val, b
 	} else {
 		atomic_exchange(gp, val);
 	}
-	return finish(c, pi, i, child, rec, val);
+	finish(c, pi, i, child, rec, val);
+	return 0;
 }
 
 int pt_cmpxchg(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t old, uint64_t val,
@@ -83,5 +81,6 @@ int pt_cmpxchg(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t old,
 			table_put(c, child);
 		return 0;
 	}
-	return finish(c, pi, i, child, rec, val);
+	finish(c, pi, i, child, rec, val);
+	return 0;
 }
