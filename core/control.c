@@ -8,6 +8,7 @@
 #include "core/mem_stats.h"
 #include "core/xen_errno.h"
 #include "memsvc/memctl.h"
+#include "memsvc/scan.h"
 #include "percpu/log.h"
 
 #define POLL_NS (100 * NS_PER_MS)
@@ -36,6 +37,8 @@ static const struct command commands[] = {
 	{"balloon", XYLEM_SET_balloon, true},
 	{"shares", XYLEM_SET_shares, true},
 	{"min", XYLEM_SET_min, true},
+	{"scan-rate", XYLEM_SET_scan_rate, true},
+	{"scan-rate", XYLEM_SET_scan_rate_all, false},
 	{"tax", XYLEM_SET_tax, false},
 	{"mem-period", XYLEM_SET_record_ms, false},
 };
@@ -57,6 +60,8 @@ int control_setting(const char *key, const char *value)
 	uint64_t v;
 	int rc = memctl_set(key, value);
 
+	if (rc == -XEN_ENOENT && strncmp(key, "share.", 6) == 0)
+		rc = scan_setting(key + 6, value) ? 0 : -XEN_EINVAL;
 	if (rc == -XEN_ENOENT && strcmp(key, "mem.record_ms") == 0)
 		rc = decimal(value, &v) ? mem_stats_set_period(v) : -XEN_EINVAL;
 	return rc;
@@ -69,8 +74,13 @@ static int apply_to_domain(const struct xylem_control *c, struct domain *d)
 		return memctl_set_balloon(d, c->value);
 	case XYLEM_SET_shares:
 		return memctl_set_shares(d, c->value);
-	default:
+	case XYLEM_SET_min:
 		return memctl_set_min(d, c->value);
+	default:
+		if (c->value > SCAN_RATE_MAX)
+			return -XEN_EINVAL;
+		scan_set_domain_rate(&d->scan, c->value);
+		return 0;
 	}
 }
 
@@ -82,10 +92,16 @@ int control_apply(const struct xylem_control *c)
 	case XYLEM_SET_balloon:
 	case XYLEM_SET_shares:
 	case XYLEM_SET_min:
+	case XYLEM_SET_scan_rate:
 		d = c->domid <= MAX_DOMAINS ? domain_by_id((domid_t)c->domid) : NULL;
 		return d ? apply_to_domain(c, d) : -XEN_ESRCH;
 	case XYLEM_SET_tax:
 		return c->value <= 100 ? memctl_set_tax((unsigned)c->value) : -XEN_EINVAL;
+	case XYLEM_SET_scan_rate_all:
+		if (c->value > SCAN_RATE_MAX)
+			return -XEN_EINVAL;
+		scan_set_rate(c->value);
+		return 0;
 	case XYLEM_SET_record_ms:
 		return mem_stats_set_period(c->value);
 	default:

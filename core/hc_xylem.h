@@ -61,7 +61,7 @@ struct xylem_memory {
 #define XYLEM_SET_balloon 0	  /* domain; pages, or XYLEM_BALLOON_AUTO */
 #define XYLEM_SET_shares 1	  /* domain; 1 to 1000000 */
 #define XYLEM_SET_min 2		  /* domain; pages */
-#define XYLEM_SET_scan_rate 3	  /* domain; pages per second, UINT64_MAX: no limit of its own */
+#define XYLEM_SET_scan_rate 3	  /* domain; pages per second; 0: not scanned */
 #define XYLEM_SET_tax 4		  /* percent, 0 to 100 */
 #define XYLEM_SET_scan_rate_all 5 /* pages per second, all pCPUs together; 0: no scanning */
 #define XYLEM_SET_record_ms 6	  /* period of the memory records; 0: none */

@@ -6,6 +6,7 @@
 #include "core/lib.h"
 #include "memsvc/memctl.h"
 #include "memsvc/name.h"
+#include "memsvc/scan.h"
 #include "memsvc/swap.h"
 #include "percpu/log.h"
 
@@ -139,21 +140,26 @@ static bool total_out(void)
 {
 	struct totals *t = &view.sum;
 	struct memctl_host_stats h;
+	struct scan_stats c;
 	struct swap_stats s;
 
 	add_host(t);
 	memctl_host_stats(&h);
+	scan_stats(&c);
 	swap_stats(&s);
 	return record_printf(
 		"{\"ev\":\"mem\",\"seq\":%lu,\"t_ns\":%lu,\"total\":{\"frames\":%lu,\"free\":%lu,"
 		"\"used\":%lu,\"state\":\"%s\",\"tax\":%u,\"given\":%lu,\"touched\":%lu,"
 		"\"allocated\":%lu,\"shared\":%lu,\"zero\":%lu,\"shared_frames\":%lu,\"saved\":%lu,"
 		"\"swapped\":%lu,\"ballooned\":%lu,\"broken\":%lu,\"swap_frames\":%lu,"
+		"\"looked\":%lu,\"scanned\":%lu,\"merged\":%lu,\"merged_zero\":%lu,"
+		"\"hints\":%lu,\"scan_ns\":%lu,"
 		"\"swap_stores\":%lu,\"swap_loads\":%lu,\"committed\":%lu,\"exhausted\":%lu}}",
 		UL(view.seq), UL(view.began_ns), UL(t->frames), UL(t->free),
 		UL(t->frames - t->free), mem_state_name(h.state), h.tax, UL(t->given),
 		UL(t->touched), UL(t->allocated), UL(t->shared), UL(t->zero), UL(t->shared_frames),
 		UL(t->saved), UL(t->swapped), UL(t->ballooned), UL(share_breaks()), UL(s.frames),
+		UL(c.looked), UL(c.scanned), UL(c.merged), UL(c.zero), UL(c.hints), UL(c.busy_ns),
 		UL(s.stores), UL(s.loads), UL(h.committed), UL(h.exhausted));
 }
 

@@ -118,7 +118,7 @@ def headline(log: MemoryLog, sample: Sample) -> str:
     if "tax" in total:
         words.append(f"tax {total['tax']}%")
     rate = log.rate("scanned")
-    if rate is not None:
+    if rate:
         words.append(f"scan {rate:.0f}/s")
     return ", ".join(words)
 

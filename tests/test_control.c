@@ -5,7 +5,7 @@
 #include "core/control.h"
 #include "core/mem_stats.h"
 #include "memsvc/memctl.h"
-#include "memsvc/name.h"
+#include "memsvc/scan.h"
 
 #define PAGES 64
 
@@ -69,6 +69,12 @@ Test(control, settings_change)
 	memctl_host_stats(&h);
 	cr_assert_eq(h.tax, 44);
 	accepted("6 mem-period 0");
+	accepted("7 scan-rate 1234");
+	cr_assert_eq(scan_rate(), 1234);
+	accepted("8 scan-rate guest 55");
+	cr_assert_eq(scan_domain_rate(&d->scan), 55);
+	accepted("9 set share.cpu 12");
+	cr_assert_eq(scan_cpu_percent(), 12);
 	cr_assert_str_eq(answer("123 tax 5"), "{\"ev\":\"ctl\",\"id\":123,\"ok\":true}");
 }
 
@@ -89,6 +95,9 @@ Test(control, refusals_name_the_word)
 	refused("1 balloon guest 57", "'57' is out of range"); /* its minimum is 8 of 64 */
 	refused("1 set mem.tax", "KEY VALUE");
 	refused("1 set mem.nothing 1", "'mem.nothing' is not known");
+	refused("1 set share.cpu 101", "'101'");
+	refused("1 scan-rate guest 1000000001", "out of range");
+	refused("1 scan-rate", "wrong number");
 	refused("1 set mem.tax abc", "'abc' is out of range");
 	refused("1 \"\\ 2", "unknown command '\\\"\\\\'");
 }

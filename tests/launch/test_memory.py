@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import re
 import socket
 import threading
@@ -117,6 +118,47 @@ class Views(unittest.TestCase):
             self.assertEqual(out.getvalue(), "status\none\ntwo\r\033[2A\033[J")
             board.clear()
         self.assertEqual(out.getvalue().count("\033[J"), 1)
+
+
+def screen(text: str) -> list[str]:
+    """What a terminal shows after this output."""
+    rows, row, column = [""], 0, 0
+    for part in re.findall(r"\033\[[0-9]*[A-Z]|.|\n", text):
+        if part == "\n":
+            row, column = row + 1, 0
+            if row == len(rows):
+                rows.append("")
+        elif part == "\r":
+            column = 0
+        elif part.endswith("A") and part[0] == "\033":
+            row -= int(part[2:-1])
+        elif part == "\033[J":
+            rows = [*rows[:row], rows[row][:column]]
+        else:
+            rows[row] = rows[row][:column].ljust(column) + part + rows[row][column + 1:]
+            column += 1
+    return rows
+
+
+class Boards(unittest.TestCase):
+    def test_guests_lines_stay_whole(self) -> None:
+        seed = random.randrange(1 << 32)
+        rng = random.Random(seed)
+        out, printed = io.StringIO(), []
+        clock = iter(range(100000))
+        with mock.patch("sys.stdout", out), mock.patch("time.monotonic", lambda: next(clock)), \
+                mock.patch("shutil.get_terminal_size", lambda: os.terminal_size((20, 24))):
+            board = ui.Board(lambda height, width: ["x" * width] * rng.randrange(height + 1))
+            for index in range(500):
+                board.show("status line that is much too long for this terminal")
+                if rng.random() < 0.5:
+                    board.clear()
+                    out.write(f"line {index}\n")
+                    printed.append(f"line {index}")
+            self.assertEqual(screen(out.getvalue())[:len(printed)], printed, f"seed {seed}")
+            self.assertTrue(all(len(line) < 20 for line in screen(out.getvalue())))
+            board.clear()
+        self.assertEqual(screen(out.getvalue()), [*printed, ""], f"seed {seed}")
 
 
 class Documents(FileCase):
