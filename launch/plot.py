@@ -41,7 +41,7 @@ def host_chart(series: list[dict[str, Any]]) -> dict[str, Any]:
     if frames and most > 0.8 * frames:
         levels = [{"name": f"{name}: {percent}% free", "y": frames * (100 - percent) / 100}
                   for name, percent in STATES]
-    return {"title": "Memory of the host", "x": "seconds", "y": "MiB", "series": lines,
+    return {"title": "Memory of the host", "x": "seconds", "y": "MiB", "xmin": 0, "series": lines,
             "levels": levels}
 
 
@@ -53,7 +53,7 @@ def guest_chart(series: list[dict[str, Any]], key: str, title: str) -> dict[str,
                                        for sample in series]} for name in names]
     if not any(y for one in lines for _, y in one["points"]):
         return None
-    return {"title": title, "x": "seconds", "y": "MiB", "series": lines}
+    return {"title": title, "x": "seconds", "y": "MiB", "xmin": 0, "series": lines}
 
 
 def one_guest_chart(series: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def one_guest_chart(series: list[dict[str, Any]], name: str) -> dict[str, Any]:
     lines = [{"name": key, "points": [[sample["t_s"],
                                        _mib(sample["guests"].get(name, {}).get(key))]
                                       for sample in series]} for key in _ONE]
-    return {"title": f"Memory of {name}", "x": "seconds", "y": "MiB",
+    return {"title": f"Memory of {name}", "x": "seconds", "y": "MiB", "xmin": 0,
             "series": [one for one in lines if any(y for _, y in one["points"])]}
 
 
