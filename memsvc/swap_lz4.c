@@ -61,6 +61,7 @@ static void count(struct swap_pcpu *sp, unsigned what, uint64_t by)
 
 static uint32_t check_of(const void *data, size_t len, uint32_t slot)
 {
+	BUG_ON(!data); /* XXH32() would allow it */
 	return XXH32(data, len, slot);
 }
 

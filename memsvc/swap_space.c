@@ -124,18 +124,18 @@ static uint64_t claim_in_word(uint64_t w)
 
 static uint64_t claim_any(struct swap_space_pcpu *sp, uint64_t look)
 {
-	for (uint64_t i = 0; i < MIN(look, space.nr_summary); i++) {
-		uint64_t s = (sp->from + i) % space.nr_summary, bits, m;
+	look = MIN(look, space.nr_summary);
+	for (; look; look--) {
+		uint64_t bits = atomic_load(&space.summary[sp->from]);
 
-		for (bits = atomic_load(&space.summary[s]); bits; bits &= bits - 1) {
-			m = claim_in_word(s * 64 + (unsigned)__builtin_ctzll(bits));
-			if (m) {
-				sp->from = s;
+		for (; bits; bits &= bits - 1) {
+			uint64_t m = claim_in_word(sp->from * 64 + (unsigned)__builtin_ctzll(bits));
+
+			if (m)
 				return m;
-			}
 		}
+		sp->from = sp->from + 1 < space.nr_summary ? sp->from + 1 : 0;
 	}
-	sp->from = (sp->from + MIN(look, space.nr_summary)) % space.nr_summary;
 	return 0;
 }
 

@@ -113,8 +113,8 @@ static void make_page(uint64_t *page, enum kind kind, uint64_t seed)
 			const char *w = words[rnd_to(&s, 16)];
 			size_t n = MIN(strlen(w), (size_t)(end - p));
 
-			memcpy(p, w, n);
-			p += n;
+			while (n--)
+				*p++ = *w++;
 		}
 		break;
 	case STRUCTS:
@@ -531,7 +531,7 @@ static void one_step(uint64_t *s, uint64_t *mine, uint64_t *got)
 		sched_yield();
 	rc = swap_load(slot, got);
 	make_page(mine, kind_of(seed), seed);
-	if (rc || memcmp(mine, got, PAGE_SIZE))
+	if (rc || memcmp(mine, got, PAGE_SIZE) != 0)
 		atomic_fetch_add(&t_wrong, 1);
 	atomic_fetch_add(&t_loads, 1);
 	if (rnd_to(s, 2) && atomic_compare_exchange_strong(name, &word, 0))
