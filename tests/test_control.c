@@ -7,6 +7,8 @@
 #include "memsvc/memctl.h"
 #include "memsvc/scan.h"
 
+#include <time.h>
+
 #define PAGES 64
 
 static struct domain *d;
@@ -100,6 +102,53 @@ Test(control, refusals_name_the_word)
 	refused("1 scan-rate", "wrong number");
 	refused("1 set mem.tax abc", "'abc' is out of range");
 	refused("1 \"\\ 2", "unknown command '\\\"\\\\'");
+}
+
+/* Whatever comes in, the answer is one line of JSON with the id, and settings stay in range. */
+Test(control, garbage)
+{
+	static const char *const pieces[] = {"tax",	   "shares",
+					     "balloon",	   "min",
+					     "scan-rate",  "set",
+					     "mem-period", "guest",
+					     "auto",	   "1",
+					     "0",	   "-1",
+					     "101",	   "\"",
+					     "\\",	   "\x01\x7f",
+					     "mem.tax",	   "share.",
+					     "share.cpu",  "%s%n",
+					     "4294967296", "18446744073709551616",
+					     "",	   "ctl"};
+	unsigned seed = (unsigned)time(NULL);
+	struct memctl_host_stats h;
+
+	printf("seed %u\n", seed);
+	srand(seed);
+	setup();
+	for (unsigned i = 0; i < 20000; i++) {
+		char line[300] = "7";
+		const char *text;
+		unsigned words = (unsigned)rand() % 7;
+		bool escaped = false;
+		size_t quotes = 0;
+
+		for (unsigned w = 0; w < words; w++) {
+			strcat(line, " ");
+			strcat(line, pieces[(unsigned)rand() % ARRAY_SIZE(pieces)]);
+		}
+		text = answer(line);
+		cr_assert_eq(strncmp(text, "{\"ev\":\"ctl\",\"id\":7,\"ok\":", 24), 0, "%s", text);
+		cr_assert_eq(text[strlen(text) - 1], '}', "%s", text);
+		for (const char *p = text; *p; p++) {
+			cr_assert(*p >= ' ' && *p <= '~', "%s", text);
+			quotes += *p == '"' && !escaped;
+			escaped = *p == '\\' && !escaped;
+		}
+		cr_assert_eq(quotes % 2, 0, "%s", text);
+	}
+	memctl_host_stats(&h);
+	cr_assert_leq(h.tax, 100);
+	cr_assert_leq(scan_cpu_percent(), 100);
 }
 
 Test(control, lines_come_in_pieces)
