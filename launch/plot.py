@@ -45,12 +45,27 @@ def host_chart(series: list[dict[str, Any]]) -> dict[str, Any]:
             "levels": levels}
 
 
+def _spread(series: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """The largest, the middle and the smallest of many guests at each time."""
+    lines: dict[str, list[list[Any]]] = {"largest": [], "median": [], "smallest": []}
+    for sample in series:
+        values = sorted(value for guest in sample["guests"].values()
+                        if (value := _mib(guest.get(key))) is not None)
+        picks = (values[-1], values[len(values) // 2], values[0]) if values else (None,) * 3
+        for points, value in zip(lines.values(), picks):
+            points.append([sample["t_s"], value])
+    return [{"name": f"{name} guest", "points": points} for name, points in lines.items()]
+
+
 def guest_chart(series: list[dict[str, Any]], key: str, title: str) -> dict[str, Any] | None:
     """One value of every guest over time; None when it is zero throughout."""
     names = list(dict.fromkeys(name for sample in series for name in sample["guests"]))
-    lines = [{"name": name, "points": [[sample["t_s"],
-                                        _mib(sample["guests"].get(name, {}).get(key))]
-                                       for sample in series]} for name in names]
+    if len(names) > svg.MAX_NAMES:
+        lines = _spread(series, key)
+    else:
+        lines = [{"name": name, "points": [[sample["t_s"],
+                                            _mib(sample["guests"].get(name, {}).get(key))]
+                                           for sample in series]} for name in names]
     if not any(y for one in lines for _, y in one["points"]):
         return None
     return {"title": title, "x": "seconds", "y": "MiB", "xmin": 0, "series": lines}

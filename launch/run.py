@@ -228,6 +228,7 @@ def show_memory(session: Session, args: argparse.Namespace) -> None:
         def line() -> None:
             session.progress.clear()
             print(f"memory | {memory.line(log)}", flush=True)
+            session.progress.quiet()
         session.on_sample = line
 
 

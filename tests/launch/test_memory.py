@@ -197,6 +197,15 @@ class Plots(FileCase):
                      "seconds", "MiB", "prefers-color-scheme: dark"):
             self.assertIn(word, text)
 
+    def test_many_guests(self) -> None:
+        data = self.document()
+        for one in data["mem_series"]:
+            one["guests"] = {f"g{index}": {"allocated": 256 * index} for index in range(64)}
+        self.assertIn(">median guest<", self.plot(data))
+        lines = plot.guest_chart(data["mem_series"], "allocated", "x")
+        assert lines
+        self.assertEqual([one["points"][0][1] for one in lines["series"]], [63, 32, 0])
+
     def test_one_guest(self) -> None:
         self.assertIn("Memory of g1", self.plot(self.document(), "--guest", "g1"))
 
