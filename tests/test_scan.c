@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scanner over real domains and names. In the simulation one thread plays all pCPUs and takes
+ * each slice by itself, so that a guest can write between any two; the storm has threads. What the
+ * test wrote is the oracle for what each name must hold.
+ *
+ * scan_settle.c is compiled once more here, so that the hash can be made weak (then only the full
+ * comparison keeps different pages apart) and the comparison blind (then the test must fail).
+ */
+#include "tests/dom_sim.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include "memsvc/name.h"
+#include "memsvc/p2m.h"
+#include "memsvc/scan_impl.h"
+#include "memsvc/share_table.h"
+
+static bool weak_hash, blind;
+
+static uint64_t test_hash(const void *page, const void *next)
+{
+	return weak_hash ? *(const uint8_t *)page % 4 << 1 | 1 : page_hash_ahead(page, next);
+}
+
+static bool test_equal(const void *a, const void *b)
+{
+	return blind || page_equal(a, b);
+}
+
+#define page_hash_ahead test_hash
+#define page_equal test_equal
+#include "memsvc/scan_settle.c"
+#undef page_hash_ahead
+#undef page_equal
+
+#define NAMES 200
+#define DOMAINS 3
+#define FRAMES 8192
+#define CPUS 2
+
+static struct domain *dom[DOMAINS];
+
+static uint64_t seed(void)
+{
+	const char *s = getenv("SEED");
+	uint64_t v = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL);
+
+	printf("# SEED=%llu\n", (unsigned long long)v);
+	fflush(stdout);
+	return v | 1;
+}
+
+static uint64_t next(uint64_t *s)
+{
+	*s ^= *s << 13;
+	*s ^= *s >> 7;
+	*s ^= *s << 17;
+	return *s * 0x2545f4914f6cdd1dULL >> 20;
+}
+
+static void machine(unsigned cpus)
+{
+	struct domain_params p = {.kind = "test", .vcpus = 1, .nr_pages = NAMES};
+	char name[8];
+
+	sim_init(cpus, FRAMES);
+	cr_assert_eq(scan_init(), 0);
+	scan_set_rate(SCAN_RATE_MAX);
+	scan_set_cpu_percent(100);
+	for (unsigned i = 0; i < DOMAINS; i++) {
+		snprintf(name, sizeof(name), "g%u", i);
+		p.name = name;
+		cr_assert_eq(domain_create(&dom[i], &p), 0);
+		cr_assert_eq(mm_populate(&dom[i]->mm, GFN(0), NAMES), NAMES);
+		domain_start(dom[i]);
+	}
+}
+
+/* The guest fills a page with what @id stands for; 0: zeros. */
+static void put(unsigned d, uint64_t gfn, uint64_t id)
+{
+	mfn_t m = mm_gfn_get_writable(&dom[d]->mm, GFN(gfn));
+	uint64_t *w;
+
+	cr_assert(mfn_valid_value(m));
+	w = arch_mfn_to_virt(m);
+	for (unsigned i = 0; i < PAGE_SIZE / 8; i++)
+		w[i] = id ? id + i * (id << 32) : 0;
+}
+
+static bool holds(unsigned d, uint64_t gfn, uint64_t id)
+{
+	mfn_t m = mm_gfn_to_mfn(&dom[d]->mm, GFN(gfn));
+	const uint64_t *w = mfn_valid_value(m) ? arch_mfn_to_virt(m) : NULL;
+
+	for (unsigned i = 0; w && i < PAGE_SIZE / 8; i++)
+		if (w[i] != (id ? id + i * (id << 32) : 0))
+			return false;
+	return w != NULL;
+}
+
+static struct name_view look(unsigned d, uint64_t gfn)
+{
+	struct name_view v;
+
+	name_look(&dom[d]->mm, GFN(gfn), &v);
+	return v;
+}
+
+/* One slice on each pCPU. */
+static void slice(void)
+{
+	for (unsigned i = 0; i < nr_pcpus(); i++) {
+		struct pcpu *p;
+
+		host_become(i);
+		p = this_pcpu();
+		host_service();
+		tlb_serve();
+		tlb_retire_poll();
+		p->work = 0;
+		scan_idle(p);
+		p->work = 0;
+	}
+	host_clock_advance(SIM_STEP_NS);
+	host_become(0);
+}
+
+static struct scan_stats stats(void)
+{
+	struct scan_stats s;
+
+	scan_stats(&s);
+	return s;
+}
+
+/* Until every name has been visited @n times more. */
+static void passes(unsigned n)
+{
+	uint64_t until[DOMAINS];
+
+	for (unsigned d = 0; d < DOMAINS; d++)
+		until[d] = dom[d]->scan.cursor + (n + 1) * scan_span(NAMES);
+	for (unsigned d = 0; d < DOMAINS; d++)
+		for (unsigned i = 0; dom[d]->scan.cursor < until[d]; i++) {
+			cr_assert_lt(i, 1000000, "the scanner does not get on");
+			slice();
+		}
+	for (unsigned i = 0; i < 50; i++)
+		slice();
+}
+
+/* ---- what it finds ---- */
+
+Test(scan, equal_pages_get_one_frame_and_others_stay)
+{
+	struct scan_stats s;
+	unsigned equal = 0;
+
+	machine(CPUS);
+	for (unsigned d = 0; d < DOMAINS; d++)
+		for (uint64_t g = 0; g < NAMES; g++)
+			put(d, g, g < 100 ? 1000 + g : g < 150 ? 0 : 5000 + d * NAMES + g);
+	passes(3);
+	for (uint64_t g = 0; g < NAMES; g++)
+		for (unsigned d = 0; d < DOMAINS; d++) {
+			struct name_view v = look(d, g), first = look(0, g);
+
+			if (g < 100) {
+				cr_expect_eq(v.state, NAME_SHARED, "name %lu of %u", (long)g, d);
+				equal += v.state == NAME_SHARED && v.mfn.v == first.mfn.v;
+				cr_expect(holds(d, g, 1000 + g));
+			} else if (g < 150) {
+				cr_expect(v.zero && holds(d, g, 0));
+			} else {
+				cr_expect(v.state == NAME_PRIVATE && v.settled);
+				cr_expect(holds(d, g, 5000 + d * NAMES + g));
+			}
+		}
+	s = stats();
+	cr_expect_eq(equal, 100 * DOMAINS);
+	cr_expect_eq(s.merged, 100 * (DOMAINS - 1));
+	cr_expect_eq(s.zero, 50 * DOMAINS);
+	cr_expect_eq(share_frames(), 100);
+	cr_expect_eq(share_table_entries(true), 100);
+	cr_expect_eq(share_table_entries(false), 50 * DOMAINS);
+	/* What stayed as it was costs no second hash. */
+	passes(5);
+	cr_expect_eq(stats().scanned, s.scanned);
+	cr_expect_gt(stats().settled, s.settled);
+	cr_expect_eq(s.lost + s.full + s.changed, 0);
+}
+
+Test(scan, a_late_page_finds_the_hint_and_the_shared_frame)
+{
+	machine(CPUS);
+	for (unsigned d = 0; d < DOMAINS; d++)
+		for (uint64_t g = 0; g < NAMES; g++)
+			put(d, g, 1 + d * NAMES + g);
+	passes(2);
+	cr_expect_eq(stats().merged, 0);
+	put(1, 7, 1 + 5); /* as domain 0's name 5, a hint */
+	passes(2);
+	cr_expect_eq(look(1, 7).mfn.v, look(0, 5).mfn.v);
+	put(2, 9, 1 + 5);
+	passes(2);
+	cr_expect_eq(look(2, 9).mfn.v, look(0, 5).mfn.v);
+	cr_expect_eq(stats().merged, 2);
+	/* All leave it again: nothing of it is left. */
+	put(0, 5, 100000), put(1, 7, 100001), put(2, 9, 100002);
+	cr_expect(holds(0, 5, 100000) && holds(1, 7, 100001) && holds(2, 9, 100002));
+	cr_expect_eq(share_frames(), 0);
+	cr_expect_eq(share_table_entries(true), 0);
+}
+
+Test(scan, what_must_not_be_shared_is_not)
+{
+	uint64_t pte = 2 << PAGE_SHIFT | PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D;
+	mfn_t m;
+
+	machine(CPUS);
+	for (unsigned d = 0; d < DOMAINS; d++) {
+		m = mm_gfn_get_writable(&dom[d]->mm, GFN(3));
+		memcpy(arch_mfn_to_virt(m), &pte, sizeof(pte));
+		cr_assert_eq(mm_pin(&dom[d]->mm, GFN(3), 1), 0);
+		put(d, 4, 77);
+		cr_assert(mfn_valid_value(mm_gfn_pin_special(&dom[d]->mm, GFN(4))));
+		put(d, 5, 78);
+	}
+	passes(3);
+	for (unsigned d = 0; d < DOMAINS; d++) {
+		cr_expect_eq(look(d, 3).state, NAME_PRIVATE, "a page table was shared");
+		cr_expect_eq(look(d, 4).state, NAME_PRIVATE, "a pinned page was shared");
+		cr_expect_eq(look(d, 5).state, NAME_SHARED);
+	}
+}
+
+/* Of a page written between any two of its visits few are guarded; at rest it is soon found. */
+Test(scan, pages_that_keep_changing_are_left_alone)
+{
+	uint64_t before;
+
+	machine(1);
+	passes(1);
+	before = stats().guarded;
+	for (unsigned i = 0; i < 320; i++) {
+		uint64_t at = dom[0]->scan.cursor + scan_span(NAMES);
+
+		while (dom[0]->scan.cursor < at)
+			slice();
+		put(0, 11, 1 + i);
+	}
+	cr_expect_leq(stats().guarded - before, 320 / 16 + 8);
+	cr_expect_geq(stats().guarded - before, 320 / 16 - 2, "it was forgotten");
+	put(0, 11, 4711);
+	put(1, 11, 4711);
+	passes(18);
+	cr_expect_eq(look(0, 11).state, NAME_SHARED);
+	cr_expect_eq(look(0, 11).mfn.v, look(1, 11).mfn.v);
+}
+
+/* ---- how fast ---- */
+
+static uint64_t scanned_in(uint64_t ns)
+{
+	uint64_t from = stats().scanned, end = arch_now_ns() + ns;
+
+	for (uint64_t i = 0; arch_now_ns() < end; i++)
+		slice();
+	return stats().scanned - from;
+}
+
+Test(scan, keeps_to_its_rates)
+{
+	uint64_t n;
+
+	machine(CPUS);
+	for (unsigned d = 0; d < DOMAINS; d++)
+		for (uint64_t g = 0; g < NAMES; g++)
+			put(d, g, 1 + d * NAMES + g);
+	scan_set_rate(0);
+	cr_expect_eq(scanned_in(NS_PER_SEC / 10), 0);
+	scan_set_rate(500);
+	n = scanned_in(NS_PER_SEC / 2);
+	cr_expect_leq(n, 500 / 2 + 2 * SCAN_BATCH);
+	cr_expect_geq(n, 500 / 4);
+	scan_set_rate(SCAN_RATE_MAX);
+	for (unsigned d = 0; d < DOMAINS; d++)
+		scan_set_domain_rate(&dom[d]->scan, d == 1 ? SCAN_RATE_MAX : 0);
+	n = dom[0]->scan.cursor + dom[2]->scan.cursor;
+	scanned_in(NS_PER_SEC / 50);
+	cr_expect_eq(dom[0]->scan.cursor + dom[2]->scan.cursor, n);
+	for (uint64_t g = 0; g < NAMES; g++)
+		cr_expect(look(1, g).settled, "name %lu", (long)g);
+}
+
+Test(scan, settings)
+{
+	machine(1);
+	cr_expect(scan_setting("rate", "1234"));
+	cr_expect_eq(scan_rate(), 1234);
+	cr_expect(scan_setting("rate", "max"));
+	cr_expect_eq(scan_rate(), SCAN_RATE_MAX);
+	cr_expect(scan_setting("cpu", "100"));
+	cr_expect_eq(scan_cpu_percent(), 100);
+	cr_expect(scan_setting("order", "sequential"));
+	cr_expect_eq(scan_order(), SCAN_SEQUENTIAL);
+	cr_expect_not(scan_setting("rate", ""));
+	cr_expect_not(scan_setting("rate", "12x"));
+	cr_expect_not(scan_setting("rate", "99999999999999999999999"));
+	cr_expect_not(scan_setting("cpu", "0"));
+	cr_expect_not(scan_setting("cpu", "101"));
+	cr_expect_not(scan_setting("order", "upwards"));
+	cr_expect_not(scan_setting("speed", "1"));
+}
+
+Test(scan, every_name_once_per_pass)
+{
+	static const uint64_t sizes[] = {1, 2, 3, 64, 200, 1000, 4096, 65537};
+	static uint8_t seen[1 << 17];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		uint64_t n = sizes[i], span = scan_span(n), moved = 0;
+
+		cr_assert(span >= n && (span & (span - 1)) == 0);
+		for (uint64_t pass = 0; pass < 3; pass++) {
+			memset(seen, 0, sizeof(seen));
+			for (uint64_t v = 0; v < span; v++) {
+				uint64_t x = scan_place(pass * span + v, n, SCAN_RANDOM);
+
+				cr_assert(x < span && !seen[x], "%lu of %lu", (long)x, (long)n);
+				seen[x] = 1;
+				moved += x != scan_place(v, n, SCAN_RANDOM);
+				cr_assert_eq(scan_place(pass * span + v, n, SCAN_SEQUENTIAL), v);
+			}
+		}
+		cr_expect(n < 64 || moved > span, "all passes have the same order");
+	}
+}
+
+/* Messages and work of its own come first. */
+Test(scan, stops_for_work)
+{
+	static struct inbox_msg msg;
+	struct pcpu *p;
+	uint64_t looked;
+
+	machine(1);
+	p = this_pcpu();
+	for (unsigned i = 0; i < 10; i++)
+		slice();
+	looked = stats().looked;
+	cr_assert_gt(looked, 0);
+	p->work = WORK_RESCHED;
+	cr_expect_not(scan_idle(p));
+	p->work = 0;
+	inbox_push(&p->inbox, &msg);
+	for (unsigned i = 0; i < 10; i++)
+		scan_idle(p);
+	cr_expect_eq(stats().looked, looked);
+}
+
+/* ---- any order of events, against the oracle ---- */
+
+static unsigned random_run(uint64_t s, unsigned rounds)
+{
+	uint64_t want[DOMAINS][NAMES] = {0};
+	unsigned wrong = 0;
+
+	for (unsigned r = 0; r < rounds && !wrong; r++) {
+		unsigned d = (unsigned)(next(&s) % DOMAINS);
+		uint64_t g = next(&s) % 40, id = next(&s) % 8;
+
+		switch (next(&s) % 8) {
+		case 0:
+			put(d, g, id);
+			want[d][g] = id;
+			break;
+		case 1:
+			wrong += !holds(d, g, want[d][g]);
+			break;
+		case 2: /* gone and back */
+			if (!next(&s) % 4 && !mm_decrease(&dom[d]->mm, GFN(g))) {
+				cr_assert_eq(mm_populate(&dom[d]->mm, GFN(g), 1), 1);
+				want[d][g] = 0;
+			}
+			break;
+		case 3:
+			if (name_sample(&dom[d]->mm, GFN(g)))
+				tlb_shootdown_mm(&dom[d]->mm);
+			break;
+		default:
+			slice();
+		}
+	}
+	for (unsigned d = 0; d < DOMAINS; d++)
+		for (uint64_t g = 0; g < 40; g++)
+			wrong += !holds(d, g, want[d][g]);
+	return wrong;
+}
+
+Test(scan, any_order_keeps_the_contents)
+{
+	machine(CPUS);
+	weak_hash = true;
+	cr_expect_eq(random_run(seed(), 60000), 0);
+	cr_expect_gt(stats().merged, 100);
+}
+
+Test(scan, without_the_comparison_contents_are_lost)
+{
+	machine(CPUS);
+	weak_hash = blind = true;
+	cr_expect_neq(random_run(seed(), 60000), 0, "pages were mixed up and nobody saw it");
+}
+
+/* The end of a domain while its pages are in batches, hints and shares. */
+Test(scan, domains_come_and_go)
+{
+	machine(1); /* a shootdown must not wait for a pCPU that this thread plays, too */
+	for (unsigned d = 0; d < DOMAINS; d++)
+		for (uint64_t g = 0; g < NAMES; g++)
+			put(d, g, 1 + g / 2);
+	for (unsigned i = 0; i < 30; i++)
+		slice();
+	domain_end(dom[1], END_OFF, NULL);
+	for (unsigned i = 0; i < 3000; i++) {
+		sim_pump(1);
+		slice();
+	}
+	cr_expect_eq(domain_live_count(), DOMAINS - 1);
+	dom[1] = dom[0]; /* for passes() */
+	passes(3);
+	for (uint64_t g = 0; g < NAMES; g++)
+		cr_expect(holds(0, g, 1 + g / 2) && holds(2, g, 1 + g / 2));
+	cr_expect_eq(share_frames(), NAMES / 2);
+	domain_end(dom[0], END_OFF, NULL);
+	domain_end(dom[2], END_OFF, NULL);
+	for (unsigned i = 0; i < 5000 && domain_live_count(); i++) {
+		sim_pump(1);
+		slice();
+	}
+	cr_expect_eq(domain_live_count(), 0);
+	cr_expect_eq(share_frames(), 0);
+	cr_expect_eq(share_table_entries(true), 0);
+}
+
+/* ---- threads ---- */
+
+#define STORM_CPUS 4
+#define WRITERS 2 /* pCPUs 0 and 1; the others scan */
+
+static struct {
+	uint64_t seed;
+	_Atomic unsigned wrong, writers;
+} storm;
+
+static void storm_writer(unsigned id)
+{
+	uint64_t want[DOMAINS][NAMES] = {0}, s = storm.seed * (id + 1) | 1;
+
+	for (unsigned r = 0; r < 20000; r++) {
+		unsigned d = (unsigned)(next(&s) % DOMAINS);
+		uint64_t g = next(&s) % (40 / WRITERS) * WRITERS + id, c = next(&s) % 4;
+
+		if (next(&s) % 8 == 0) {
+			put(d, g, c);
+			want[d][g] = c;
+		} else if (!holds(d, g, want[d][g])) {
+			atomic_fetch_add(&storm.wrong, 1);
+		}
+		host_service();
+		tlb_serve();
+		tlb_retire_poll();
+		if (r % 16 == 0)
+			sched_yield();
+	}
+	atomic_fetch_sub(&storm.writers, 1);
+}
+
+static void storm_cpu(void *arg)
+{
+	struct pcpu *p = this_pcpu();
+
+	(void)arg;
+	if (p->id < WRITERS) {
+		storm_writer(p->id);
+		return;
+	}
+	while (atomic_load(&storm.writers)) {
+		p->work = 0;
+		host_service();
+		tlb_serve();
+		tlb_retire_poll();
+		p->work = 0;
+		scan_idle(p);
+	}
+}
+
+static void run_threads(enum host_rcu rcu)
+{
+	machine(STORM_CPUS);
+	storm.seed = seed();
+	storm.writers = WRITERS;
+	host_clock_virtual(false);
+	host_rcu_select(rcu);
+	host_threads_start(STORM_CPUS, storm_cpu, NULL);
+	host_threads_join();
+	cr_expect_eq(storm.wrong, 0);
+	cr_expect_gt(stats().merged + stats().zero, 10, "hardly anything was shared");
+}
+
+Test(scan, writers_and_scanners_qsbr)
+{
+	run_threads(HOST_RCU_QSBR);
+}
+
+Test(scan, writers_and_scanners_urcu)
+{
+	run_threads(HOST_RCU_URCU);
+}
