@@ -19,7 +19,7 @@
 /* A domain at one division. */
 struct entry {
 	struct domain *d;
-	uint64_t data, gone, swapped;
+	uint64_t data, gone, swapped, sharing;
 };
 
 static struct entry entries[MAX_DOMAINS];
@@ -110,6 +110,7 @@ static unsigned collect(uint64_t *data, uint64_t *retired)
 		e->data = memctl_count(&d->mm, MMK_DATA);
 		e->gone = memctl_count(&d->mm, MMN_GONE);
 		e->swapped = memctl_count(&d->mm, MMN_SWAPPED);
+		e->sharing = memctl_count(&d->mm, MMN_SHARING);
 		shares[n++] = claim(e);
 		*data += e->data;
 	}
@@ -127,16 +128,23 @@ static void balloon_tell(struct domain *d, uint64_t target)
 }
 
 /* The guest gives up free pages first, and those may never have been touched: if it did what it was
- * told and still has too much, ask for twice as much more. */
-static uint64_t balloon_raise(const struct entry *e, uint64_t excess)
+ * told and still has too much, ask for twice as much more; but not for more than leaves it no way to
+ * have too much. When memory is scarce ask for that at once. */
+static uint64_t balloon_raise(const struct entry *e, uint64_t target, enum mem_state state)
 {
 	struct memctl_dom *m = &e->d->memctl;
-	uint64_t now_at = get(&m->balloon_target);
+	uint64_t now_at = get(&m->balloon_target), excess = e->data - target, want;
+	uint64_t least = MAX(target, get(&m->min)) + e->sharing;
 
-	if (e->gone < now_at)
-		return MAX(now_at, e->gone + excess);
-	m->balloon_step = MAX(excess, now_at ? 2 * m->balloon_step : 0);
-	return e->gone + m->balloon_step;
+	if (state >= MEM_HARD) {
+		want = m->max;
+	} else if (e->gone < now_at) {
+		want = MAX(now_at, e->gone + excess);
+	} else {
+		m->balloon_step = MAX(excess, now_at ? 2 * m->balloon_step : 0);
+		want = e->gone + m->balloon_step;
+	}
+	return MIN(want, minus(m->max, least));
 }
 
 static void balloon(const struct entry *e, const struct policy_dom *p, enum mem_state state,
@@ -144,12 +152,11 @@ static void balloon(const struct entry *e, const struct policy_dom *p, enum mem_
 {
 	struct memctl_dom *m = &e->d->memctl;
 	uint64_t old = get(&m->balloon_target), want = old, manual = get(&m->balloon_manual);
-	uint64_t most = m->max - MIN(get(&m->min), m->max);
 
 	if (manual != MEMCTL_BALLOON_AUTO) {
 		want = manual;
 	} else if (e->data > p->target && state >= MEM_SOFT) {
-		want = MIN(balloon_raise(e, e->data - p->target), most);
+		want = balloon_raise(e, p->target, state);
 	} else if (e->data < p->target && old) {
 		m->balloon_step = 0;
 		want = MIN(old, minus(e->gone, p->target - e->data));
@@ -255,7 +262,10 @@ static void divide(enum mem_state state, uint64_t now)
 		struct memctl_dom *m = &entries[i].d->memctl;
 		bool above = entries[i].data > shares[i].target;
 
-		atomic_store_explicit(&m->target, shares[i].target, memory_order_relaxed);
+		/* Who has no use for more may have it. */
+		atomic_store_explicit(&m->target,
+				      shares[i].target < shares[i].cap ? shares[i].target : m->max,
+				      memory_order_relaxed);
 		atomic_store_explicit(&entries[i].d->mm.over, above, memory_order_relaxed);
 		over += above;
 		balloon(&entries[i], &shares[i], state, now);
