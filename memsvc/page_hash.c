@@ -4,6 +4,8 @@
 
 #define XXH_INLINE_ALL
 #define XXH_VECTOR XXH_SCALAR
+/* Freestanding, memcpy() is a call even for a word. */
+#define XXH_FORCE_MEMORY_ACCESS 1
 #include <xxhash.h>
 
 #define PIECE 512 /* hashed between two rounds of prefetching */

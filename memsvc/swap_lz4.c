@@ -13,6 +13,8 @@
 
 #define XXH_INLINE_ALL
 #define XXH_NO_LONG_LONG
+/* Freestanding, memcpy() is a call even for a word. */
+#define XXH_FORCE_MEMORY_ACCESS 1
 #include <xxhash.h>
 
 /* Greater is faster and packs less; at 1 a page still takes few microseconds. */
