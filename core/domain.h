@@ -130,6 +130,7 @@ struct domain {
 	_Atomic uint32_t shutdown_code; /* (any) SCHEDOP_shutdown_code */
 	uint64_t start_ns, end_ns;	/* system time */
 
+	bool control; /* may see and set other domains' memory (core/hc_xylem.h); from its building on */
 	struct mm mm;
 	struct memctl_dom memctl;
 	struct scan_domain scan;

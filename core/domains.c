@@ -52,6 +52,7 @@ static struct {
 	_Atomic bool ended; /* the `q` command: build no more */
 	unsigned config_errors;
 	char attach[CONFIG_VALUE_MAX];
+	char control[CONFIG_VALUE_MAX];
 	struct inbox_msg finish_msg;
 	_Atomic bool finish_posted;
 	unsigned table_at;
@@ -141,6 +142,7 @@ static bool build(struct build_job *job, bool may_wait)
 		return true;
 	}
 	d->record = r;
+	d->control = strcmp(d->name, run.control) == 0;
 	if (strcmp(d->name, run.attach) == 0)
 		console_attach(d);
 	domain_start(d);
@@ -209,6 +211,10 @@ static void apply_setting(void)
 		str_copy(run.attach, item.value, sizeof(run.attach));
 		return;
 	}
+	if (strcmp(item.key, "control") == 0) {
+		str_copy(run.control, item.value, sizeof(run.control));
+		return;
+	}
 	if (strcmp(item.key, "allowance_us") == 0 && number(item.value, &v) && v && v <= 1000000) {
 		sched_set_allowance(v * NS_PER_US);
 		return;
@@ -259,6 +265,19 @@ static void *table(unsigned n, size_t size)
 	return memset(arch_mfn_to_virt(m), 0, pages * PAGE_SIZE);
 }
 
+static void check_guest(const char *key, const char *name)
+{
+	char text[CONFIG_ERROR_MAX];
+
+	if (!name[0])
+		return;
+	for (unsigned n = 0; n < run.nr_records; n++)
+		if (strcmp(run.records[n].name, name) == 0)
+			return;
+	fmt_snprintf(text, sizeof(text), "set %s: there is no such guest", key);
+	config_error(text);
+}
+
 static void read_config(const char *text, size_t len)
 {
 	enum config_kind kind;
@@ -282,10 +301,8 @@ static void read_config(const char *text, size_t len)
 		else
 			add_guest();
 	}
-	for (n = 0; n < run.nr_records && strcmp(run.records[n].name, run.attach) != 0; n++)
-		;
-	if (run.attach[0] && n == run.nr_records)
-		config_error("set attach: there is no such guest");
+	check_guest("attach", run.attach);
+	check_guest("control", run.control);
 }
 
 void domains_boot(const struct boot_module *mods, unsigned n)

@@ -17,10 +17,12 @@
  * When the balloon target changes the hypervisor sends VIRQ_ARCH_0, a per-vCPU VIRQ, on vCPU 0 if it is
  * bound there. A guest reads the target when it binds the VIRQ and after each.
  *
- * Errors: -EPERM (another domain's memory, or a setting, by a domain that is not in control; there
- * is no such domain yet, so that settings change only by the control stream, core/control.h),
- * -ESRCH no such domain, -EINVAL value out of range or unknown setting, -ENOMEM a minimum that
- * cannot be promised, -EFAULT, -ENOSYS unknown cmd.
+ * Only a domain in control may look at another's memory or change a setting: the one that the
+ * configuration names by `set control NAME`; by default there is none. The control stream
+ * (core/control.h) changes the same settings.
+ *
+ * Errors: -EPERM (not in control), -ESRCH no such domain, -EINVAL value out of range or unknown
+ * setting, -ENOMEM a minimum that cannot be promised, -EFAULT, -ENOSYS unknown cmd.
  */
 #ifndef CORE_HC_XYLEM_H
 #define CORE_HC_XYLEM_H

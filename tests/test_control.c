@@ -242,6 +242,48 @@ Test(hc_xylem, refusals)
 	cr_assert_eq(after.tax, before.tax);
 }
 
+Test(hc_xylem, a_domain_in_control)
+{
+	struct domain_params p = {.name = "other", .kind = "test", .vcpus = 1, .nr_pages = 32};
+	struct xylem_memory m = {.size = sizeof(m)};
+	struct xylem_control c = {.what = XYLEM_SET_shares, .value = 31};
+	struct memctl_stats s;
+	struct domain *other;
+
+	setup();
+	cr_assert_eq(domain_create(&other, &p), 0);
+	memctl_domain_init(other, 32, 8, 80, 8);
+	domain_start(other);
+	sim_run_until(d->vcpu[0]);
+	m.domid = c.domid = other->id;
+	cr_assert_eq(hc(XYLEM_OP_memory, &m), -XEN_EPERM);
+	cr_assert_eq(hc(XYLEM_OP_control, &c), -XEN_EPERM);
+	d->control = true;
+	cr_assert_eq(hc(XYLEM_OP_control, &c), 0);
+	memctl_stats_of(other, &s);
+	cr_assert_eq(s.shares, 31);
+	memctl_stats_of(d, &s);
+	cr_assert_eq(s.shares, 80);
+	cr_assert_eq(hc(XYLEM_OP_memory, &m), 0);
+	cr_assert_eq(m.domid, other->id);
+	cr_assert_eq(m.given, 32);
+	c.domid = DOMID_SELF;
+	cr_assert_eq(hc(XYLEM_OP_control, &c), 0);
+	memctl_stats_of(d, &s);
+	cr_assert_eq(s.shares, 31);
+	for (uint32_t what = 0; what < 10; what++) {
+		c = (struct xylem_control){.what = what, .domid = 999, .value = 10};
+		cr_assert_eq(hc(XYLEM_OP_control, &c),
+			     what <= XYLEM_SET_scan_rate   ? -XEN_ESRCH
+			     : what <= XYLEM_SET_record_ms ? 0
+							   : -XEN_EINVAL,
+			     "setting %u", what);
+	}
+	m.size = sizeof(m);
+	m.domid = 0x10001; /* does not wrap to domain 1 */
+	cr_assert_eq(hc(XYLEM_OP_memory, &m), -XEN_ESRCH);
+}
+
 Test(hc_xylem, tells_the_balloon_target)
 {
 	setup();
