@@ -119,8 +119,11 @@ class Instance:
             self.update(what)
             if reached():
                 return True
-            if not self.running():
-                raise XylemError(f"{self._label}: ended while {what}\n{self._tail()}")
+            dead = [f"{name} is {guest['state']}" for name, guest in self.guests.items()
+                    if guest["state"] not in ("running", "not started")]
+            if dead or not self.running():
+                raise XylemError(f"{self._label}: {', '.join(dead) or 'ended'} while {what}\n"
+                                 f"{self._tail()}")
             if time.monotonic() > end:
                 break
             time.sleep(0.5)

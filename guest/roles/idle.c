@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sleeps for `secs` on all vCPUs but with nothing to do, then powers off. With
- * `touch`, it first fills so many MiB, which it can do without when its balloon
- * is asked for more, and at the end looks whether the rest is as it was.
+ * `touch`, it first fills so many MiB. It holds on to them and fills what it gets back, but can do
+ * without them when its balloon is asked for more; at the end it looks whether
+ * the rest is as it was.
  */
 #include "roles/roles.h"
 #include "roles/set.h"
@@ -29,7 +30,7 @@ void role_idle(void)
 		uint64_t next = time_ns() + LOOK_NS;
 
 		sleep_until(next < end ? next : end);
-		set_follow(0);
+		set_follow(pages);
 	}
 	sleep_until(end);
 	for (unsigned long i = 0; i < set_size(); i++)

@@ -4,10 +4,13 @@
 #include "rt/balloon.h"
 #include "rt/mem.h"
 #include "rt/role.h"
+#include "rt/time.h"
 
 #define WORDS (PAGE_SIZE / 8)
 #define RANDOM_WORDS (WORDS / 2)
 #define KEEP (2 * BALLOON_RESERVE)
+#define GROW_PAGES 128UL /* most that one set_follow() adds */
+#define GROW_NS 5000000ULL
 
 struct held {
 	volatile uint64_t *va;
@@ -55,7 +58,12 @@ void set_init(unsigned long max, uint64_t seed)
 	set.max = max;
 	set.key = mix64(seed);
 	set.page = pages_alloc((max * sizeof(*set.page) + PAGE_SIZE - 1) / PAGE_SIZE);
-	set_follow(max);
+	for (unsigned long before = 0; set.n < max; before = set.n) {
+		set_follow(max);
+		if (set.n <= before)
+			break;
+		sleep_until(time_ns() + GROW_NS);
+	}
 }
 
 unsigned long set_size(void)
@@ -75,6 +83,8 @@ void set_follow(unsigned long want)
 	}
 	if (want > set.max)
 		want = set.max;
+	if (want > set.n + GROW_PAGES)
+		want = set.n + GROW_PAGES;
 	/* The balloon may be asked for more meanwhile. */
 	while (set.n < want && !balloon_deficit() && grow())
 		;

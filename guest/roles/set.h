@@ -9,13 +9,15 @@
 
 #include "rt/base.h"
 
-/* Make room for `max` pages, and hold as many of them as memory allows. */
+/* Make room for `max` pages, and hold as many of them as memory allows. Takes a while: the host
+ * gets time to say that there is no more. */
 void set_init(unsigned long max, uint64_t seed);
 
 /* Pages held now. */
 unsigned long set_size(void);
 
-/* Give up what the balloon asks for, or hold up to `want` pages if there is memory again. */
+/* Give up what the balloon asks for, or hold a few more of `want` pages if there is memory again.
+ * To be called now and then. */
 void set_follow(unsigned long want);
 
 /* Check page i's marks, and write to it; a wrong byte fails the role. */
