@@ -50,7 +50,7 @@ int main(int argc, char **argv)
 				     .mutators = 4,
 				     .scanners = 2,
 				     .domains = 3,
-				     .frames = 3000,
+				     .frames = TORTURE_FRAMES,
 				     .ops = 20000,
 				     .seconds = 10};
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {

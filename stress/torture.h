@@ -20,10 +20,7 @@
 #include "core/host/host.h"
 #include "core/hypercall.h"
 #include "memsvc/pt.h"
-#if __has_include("memsvc/name.h")
 #include "memsvc/name.h"
-#define TORTURE_NAMES
-#endif
 
 #define T_MAX_CPUS 16
 #define T_MAX_DOMS 4
@@ -48,7 +45,8 @@ enum { N_L4 = 1, N_L3, N_L2, N_DM, N_ALIAS, N_CHAOS, N_CHAOS2, N_L4B, N_FIRST_DA
 #define SLOT_TABLE(cpu) (8 + (cpu))
 #define VA_TABLE(cpu, i) ((uint64_t)SLOT_TABLE(cpu) << 21 | (uint64_t)(i) << PAGE_SHIFT)
 
-#define TORTURE_CAUGHT 42 /* exit status: something is wrong */
+#define TORTURE_FRAMES 2400 /* small: every one is used again and again */
+#define TORTURE_CAUGHT 42   /* exit status: something is wrong */
 #define TORTURE_HUNG 43
 
 enum torture_variant { V_NONE, V_NO_FLUSH, V_NO_RECHECK, V_EARLY_FREE, V_EARLY_ALIAS, V_VARIANTS };
@@ -245,6 +243,12 @@ void mmu_done(const struct touch *t);
  * is writable. */
 void mmu_audit(struct tcpu *t);
 
+/** pick() - a data name for this thread's operation. */
+uint64_t pick(struct tcpu *t);
+/** pick_at(), hot_domain() - the same, and the domain, for a thread that has done @op operations. */
+uint64_t pick_at(uint64_t op, struct rnd *r);
+unsigned hot_domain(uint64_t op);
+
 static inline uint64_t frame_state(uint64_t m)
 {
 	return atomic_load(&page_of(MFN(m))->state);
@@ -265,6 +269,11 @@ void scan_begin(struct tcpu *t);
 void scan_step(struct tcpu *t, struct rnd *r);
 /** scan_end() - finish what is under way. */
 void scan_end(struct tcpu *t);
+
+/** torture_swap_init() - use a swap device of the torture's own, empty. */
+void torture_swap_init(void);
+/** torture_swap_out() - store the page of a settled name. */
+bool torture_swap_out(struct mm *mm, gfn_t gfn, uint64_t word, const void *page);
 
 /** rest_check() - everything is at rest: states, counters, references, leaves. */
 void rest_check(void);

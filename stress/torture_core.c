@@ -4,6 +4,7 @@
  * in between their steps, and, on request, with one step left out.
  */
 #include <sched.h>
+#include <unistd.h>
 
 #include "torture.h"
 
@@ -12,6 +13,17 @@ static inline void sync_point(void)
 	static _Thread_local unsigned n;
 
 	if (++n % 31 == 0)
+		sched_yield();
+}
+
+/* A pCPU may stand still for long: an SMI, or its host runs something else. */
+static inline void stand_still(void)
+{
+	static _Thread_local unsigned n;
+
+	if (++n % 16 == 0)
+		usleep(1000);
+	else if (n % 4 == 0)
 		sched_yield();
 }
 
@@ -27,3 +39,23 @@ static inline bool recheck_left_out(void)
 #define SYNC_CHANGED(what, then, now) (!(LEFT_OUT_##what) && (then) != (now))
 #define SYNC_POINT() sync_point()
 #include "../memsvc/sync.c"
+
+/* A break step by step; "early-alias": the name is plain private before the flush. */
+#define STEP_break_clear(action) action
+#define STEP_break_flush(action)                                                      \
+	do {                                                                          \
+		if (torture_variant == V_EARLY_ALIAS)                                 \
+			word_cas(rec, word, p2m_reflag(word, 0, P2M_RO | P2M_BREAK)); \
+		stand_still();                                                        \
+		action;                                                               \
+	} while (0)
+#define NAME_STEP(what, action) STEP_##what(action)
+#include "../memsvc/name.c"
+
+/* A sharer or swapper may stand still between its change of the word and what follows. */
+#define rmap_clear_all(mm, rec, gfn, m)            \
+	do {                                       \
+		stand_still();                     \
+		(rmap_clear_all)(mm, rec, gfn, m); \
+	} while (0)
+#include "../memsvc/name_share.c"

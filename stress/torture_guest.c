@@ -77,12 +77,6 @@ static void compare(struct tcpu *t, const struct view *v, const _Atomic uint64_t
 			     (unsigned long)page[bad], v->tmpl, how, (unsigned long)where);
 }
 
-/* Half of all goes to a few names. */
-uint64_t pick(struct tcpu *t)
-{
-	return N_FIRST_DATA + rnd_to(&t->r, rnd_to(&t->r, 2) ? 8 : N_DATA);
-}
-
 /* Read name @g through @va and compare one word or all. */
 void check_at(struct tcpu *t, uint64_t g, uint64_t va, struct omap *map, bool full)
 {
@@ -340,7 +334,8 @@ static void balloon(struct tcpu *t, uint64_t g)
 		/* It gave the frame up while it was mapped; before it uses the name again, a guest
 		 * must flush its own stale translations. */
 		tlb_shootdown_mm(tmm(t));
-		if (mm_populate(tmm(t), GFN(g), 1) == 1) {
+		if (rnd_to(&t->r, 2) ? mm_populate(tmm(t), GFN(g), 1) == 1
+				     : !mm_promise(tmm(t), GFN(g))) {
 			t->n[S_BACK]++;
 			kind = K_DATA;
 		}
@@ -398,7 +393,7 @@ static void look_at_chaos(struct tcpu *t)
 /* Off and on again, perhaps with another domain. */
 static void switch_vcpu(struct tcpu *t)
 {
-	unsigned to = (unsigned)rnd_to(&t->r, tc.domains);
+	unsigned to = rnd_to(&t->r, 4) ? hot_domain(t->op) : (unsigned)rnd_to(&t->r, tc.domains);
 
 	arch_context_switch(this_pcpu()->current, NULL);
 	mmu_flush_all(t);
@@ -413,7 +408,7 @@ static const struct {
 	unsigned weight;
 } ops[] = {{"write", 20}, {"alias", 20}, {"check", 10},	  {"refill", 5},    {"remap", 8},
 	   {"fork", 4},	  {"table", 6},	 {"balloon", 12}, {"hyp-write", 5}, {"hyp-check", 5},
-	   {"chaos", 8},  {"look", 6},	 {"switch", 2},	  {"scan", 4}};
+	   {"chaos", 8},  {"look", 6},	 {"switch", 3},	  {"scan", 12}};
 
 static unsigned choose(struct tcpu *t)
 {

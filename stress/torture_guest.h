@@ -22,8 +22,6 @@ void put_word(struct tcpu *t, uint64_t g, uint64_t va);
 void write_template(struct tcpu *t, uint64_t g, uint32_t k);
 /** check_at() - compare name @g, read through @va (that of @map, or NULL), with the oracle. */
 void check_at(struct tcpu *t, uint64_t g, uint64_t va, struct omap *map, bool full);
-/** pick() - a data name. */
-uint64_t pick(struct tcpu *t);
 
 /** remap() - alias @i of this thread now maps @g (0: nothing). */
 void remap(struct tcpu *t, unsigned i, uint64_t g, bool rw);

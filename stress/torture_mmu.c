@@ -63,6 +63,15 @@ static uint64_t gen_of(uint64_t state)
 	return state >> 24;
 }
 
+/* Whether the frame's content is relied on to be constant: flushed from every TLB as writable. */
+static bool settled(uint64_t m, unsigned type)
+{
+	struct page_info *pi = page_of(MFN(m));
+	uint64_t word = type == PG_DOM ? atomic_load(&pi->dom.rec->word) : 0;
+
+	return word & P2M_GUARD && p2m_mfn(word).v == m && atomic_load(&pi->dom.settled) == word;
+}
+
 /* What holds for a cached leaf at any time. */
 static void check_leaf(uint64_t va, uint64_t hw, uint64_t gen)
 {
@@ -72,17 +81,36 @@ static void check_leaf(uint64_t va, uint64_t hw, uint64_t gen)
 	if (gen_of(s) != gen || type == PG_FREE)
 		torture_fail("the TLB maps frame %lx at %lx, which was freed (state %lx)",
 			     (unsigned long)m, (unsigned long)va, (unsigned long)s);
-	if (type == PG_SHARED && hw & PTE_RW)
-		torture_fail("a writable TLB entry at %lx for shared frame %lx", (unsigned long)va,
-			     (unsigned long)m);
+	if (hw & PTE_RW && (type == PG_SHARED || settled(m, type)))
+		torture_fail("a writable TLB entry at %lx for frame %lx, which must not change",
+			     (unsigned long)va, (unsigned long)m);
+}
+
+/*
+ * In the direct map it is known which name an entry is for. While the name's frame may be written,
+ * nobody may still see another one, lest he sees old data after new.
+ */
+static void check_current(struct tcpu *t, uint64_t va, uint64_t hw)
+{
+	struct gfn_rec *rec = va < VA_DM(T_NAMES) ? p2m_rec(tmm(t), va >> PAGE_SHIFT) : NULL;
+	uint64_t word = rec ? atomic_load(&rec->word) : 0;
+
+	if ((word & (P2M_VALID | P2M_RO)) == P2M_VALID && p2m_mfn(word).v != pte_frame(hw))
+		torture_fail("the TLB maps frame %lx at %lx, while the name is at %lx, writable",
+			     (unsigned long)pte_frame(hw), (unsigned long)va,
+			     (unsigned long)p2m_mfn(word).v);
 }
 
 void mmu_audit(struct tcpu *t)
 {
-	for (unsigned i = 0; i < TLB_ENTRIES; i++)
-		if (t->tlb.e[i].key)
-			check_leaf((t->tlb.e[i].key - 1) << PAGE_SHIFT, t->tlb.e[i].hw,
-				   t->tlb.e[i].gen);
+	for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+		uint64_t va = (t->tlb.e[i].key - 1) << PAGE_SHIFT;
+
+		if (!t->tlb.e[i].key)
+			continue;
+		check_leaf(va, t->tlb.e[i].hw, t->tlb.e[i].gen);
+		check_current(t, va, t->tlb.e[i].hw);
+	}
 }
 
 static void check_table(uint64_t m)
@@ -127,6 +155,7 @@ static bool lookup(struct tcpu *t, uint64_t va, bool write, struct touch *out)
 	if (t->tlb.e[i].key != page + 1 || (write && !(t->tlb.e[i].hw & PTE_RW)))
 		return false;
 	check_leaf(va, t->tlb.e[i].hw, t->tlb.e[i].gen);
+	check_current(t, va, t->tlb.e[i].hw);
 	out->m = pte_frame(t->tlb.e[i].hw);
 	out->gen = t->tlb.e[i].gen;
 	out->page = arch_mfn_to_virt(MFN(out->m));
@@ -169,12 +198,10 @@ bool mmu_touch(struct tcpu *t, uint64_t va, bool write, struct touch *out)
 				 4u | (write ? 2u : 0u) | (unsigned)(hw & PTE_P), true, &ec)) {
 		case MM_FAULT_RETRY:
 			break;
-#ifdef TORTURE_NAMES
 		case MM_FAULT_NOMEM:
 			t->n[S_NOMEM]++;
 			sched_yield();
 			break;
-#endif
 		default:
 			between();
 			guest_enter();

@@ -51,3 +51,24 @@ void oracle_copy(struct oname *to, const struct oname *from)
 	for (unsigned i = 0; i < T_WORDS; i++)
 		atomic_store(&to->w[i].val, atomic_load(&from->w[i].val));
 }
+
+/* Half of all goes to a few names, and mostly to one domain, so that threads meet: which ones changes
+ * as they go on. */
+#define HOT_NAMES 4
+
+uint64_t pick_at(uint64_t op, struct rnd *r)
+{
+	uint64_t hot = mix(tc.seed ^ op >> 10) % (N_DATA - HOT_NAMES);
+
+	return N_FIRST_DATA + (rnd_to(r, 2) ? hot + rnd_to(r, HOT_NAMES) : rnd_to(r, N_DATA));
+}
+
+unsigned hot_domain(uint64_t op)
+{
+	return (unsigned)(mix(tc.seed ^ op >> 10 ^ 77) % tc.domains);
+}
+
+uint64_t pick(struct tcpu *t)
+{
+	return pick_at(atomic_load_explicit(&t->op, memory_order_relaxed), &t->r);
+}

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What must hold when nothing is under way. One thread plays all pCPUs. */
+#include "memsvc/share_table.h"
+#include "memsvc/swap.h"
 #include "torture.h"
+
+static int64_t swapped_names;
 
 /* Every entry of every live L1 maps what its guest entry names, and no more than it permits. */
 static void check_leaves(struct mm *mm, struct gfn_rec *table)
@@ -15,6 +19,8 @@ static void check_leaves(struct mm *mm, struct gfn_rec *table)
 		uint64_t e = atomic_load(&hw[i]), g = atomic_load(&pi->hw.gpt[i]), word;
 		struct gfn_rec *rec;
 
+		if (e & HW_PENDING)
+			torture_fail("at rest: leaf %lx is pending", (unsigned long)e);
 		if (!(e & PTE_P))
 			continue;
 		rec = g & PTE_P ? p2m_rec(mm, pte_frame(g)) : NULL;
@@ -28,36 +34,98 @@ static void check_leaves(struct mm *mm, struct gfn_rec *table)
 	}
 }
 
+static void expect(unsigned dom, const char *what, int64_t is, int64_t counted)
+{
+	if (is != counted)
+		torture_fail("at rest: domain %u has %ld %s and counts %ld", dom, (long)is, what,
+			     (long)counted);
+}
+
+static uint32_t refs[1u << 20]; /* names that mean a shared frame */
+
 static void check_names(unsigned dom)
 {
 	struct mm *mm = &odoms[dom].d->mm;
+	int64_t data = 0, touched = 0, sharing = 0, zero = 0, swapped = 0, gone = 0;
 	struct mm_stats st;
-	int64_t data = 0;
 
 	for (uint64_t g = 0; g < T_NAMES; g++) {
 		struct gfn_rec *rec = p2m_rec(mm, g);
-		uint64_t word = rec ? atomic_load(&rec->word) : 0;
+		struct name_view v;
 
 		if (!rec)
 			continue;
 		check_leaves(mm, rec);
-		if (!(word & P2M_VALID))
-			continue;
-		if ((frame_state(p2m_mfn(word).v) & 0xff) == PG_DOM)
-			data++;
+		name_look(mm, GFN(g), &v);
+		touched += v.touched;
+		sharing += v.touched && v.state == NAME_SHARED;
+		zero += v.touched && v.zero;
+		swapped += v.state == NAME_SWAPPED;
+		gone += v.state == NAME_GONE;
+		data += v.state == NAME_PRIVATE;
+		if (v.state == NAME_BREAKING)
+			torture_fail("at rest: name %lu of domain %u is being broken",
+				     (unsigned long)g, dom);
+		if (v.state == NAME_SHARED && !v.zero)
+			refs[v.mfn.v - HOST_FIRST_MFN]++;
 	}
 	mm_stats(mm, &st);
-	if (data != st.frames[MMK_DATA])
-		torture_fail("at rest: domain %u has %ld frames and counts %ld", dom, (long)data,
-			     (long)st.frames[MMK_DATA]);
+	expect(dom, "private frames", data, st.frames[MMK_DATA]);
+	expect(dom, "touched names", touched, st.frames[MMN_TOUCHED]);
+	expect(dom, "sharing names", sharing, st.frames[MMN_SHARING]);
+	expect(dom, "names of the zero frame", zero, st.frames[MMN_ZERO]);
+	expect(dom, "swapped names", swapped, st.frames[MMN_SWAPPED]);
+	expect(dom, "given-up names", gone, st.frames[MMN_GONE]);
+	swapped_names += swapped;
+}
+
+/* Every shared frame has as many references as names mean it. */
+static void check_shared(void)
+{
+	int64_t distinct = 0;
+
+	for (uint64_t i = 0; i < tc.frames; i++) {
+		struct page_info *pi = page_of(MFN(HOST_FIRST_MFN + i));
+
+		if (!refs[i])
+			continue;
+		distinct++;
+		if (page_type(pi) != PG_SHARED || atomic_load(&pi->dom.refs) != refs[i])
+			torture_fail("at rest: frame %lx is meant by %u names and says %u (%lx)",
+				     (unsigned long)mfn_of(pi).v, refs[i],
+				     atomic_load(&pi->dom.refs),
+				     (unsigned long)atomic_load(&pi->state));
+	}
+	if (distinct != share_frames())
+		torture_fail("at rest: %ld shared frames, counted %ld", (long)distinct,
+			     (long)share_frames());
+	if (share_table_entries(true) > (uint64_t)distinct)
+		torture_fail("at rest: %lu entries in the sharing table for %ld shared frames",
+			     (unsigned long)share_table_entries(true), (long)distinct);
+}
+
+static void check_swap(void)
+{
+	struct swap_stats st;
+
+	swap_stats(&st);
+	if (st.slots != (uint64_t)swapped_names || st.waiting)
+		torture_fail("at rest: %ld swapped names, %lu slots, %lu waiting",
+			     (long)swapped_names, (unsigned long)st.slots,
+			     (unsigned long)st.waiting);
 }
 
 void rest_check(void)
 {
+	memset(refs, 0, sizeof(refs));
+	swapped_names = 0;
+	for (unsigned d = 0; d < tc.domains; d++)
+		check_names(d);
+	check_shared();
+	check_swap();
 	for (unsigned d = 0; d < tc.domains; d++) {
 		struct tcpu *t = &tcpus[0];
 
-		check_names(d);
 		t->dom = d;
 		arch_context_switch(this_pcpu()->current, odoms[d].d->vcpu[0]);
 		mmu_flush_all(t);

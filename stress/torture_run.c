@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "memsvc/share_table.h"
 #include "torture.h"
 
 const char *const torture_variants[V_VARIANTS] = {"none", "no-flush", "no-recheck", "early-free",
@@ -107,11 +108,9 @@ static void tables_make(struct mm *mm)
 {
 	_Atomic uint64_t *dm;
 
+	mm_promise_all(mm);
 	if (mm_populate(mm, GFN(1), N_FIRST_DATA) != N_FIRST_DATA)
 		torture_fail("no memory for the first tables");
-#ifndef TORTURE_NAMES
-	mm_populate(mm, GFN(N_FIRST_DATA), N_DATA);
-#endif
 	table(mm, N_L4)[0] = table(mm, N_L4B)[0] = (uint64_t)N_L3 << PAGE_SHIFT | P_TABLE;
 	table(mm, N_L3)[0] = (uint64_t)N_L2 << PAGE_SHIFT | P_TABLE;
 	for (unsigned i = 0; i < 4; i++)
@@ -157,9 +156,9 @@ static void machine_make(void)
 	mmu_init();
 	host_sim_init(1); /* for the set-up */
 	host_clock_virtual(false);
-#ifdef TORTURE_NAMES
-	machine_share_init();
-#endif
+	if (share_table_init(frames_total()))
+		torture_fail("no memory for the sharing table");
+	torture_swap_init();
 	free_at_start = frames_free_count();
 	for (unsigned i = 0; i < tc.domains; i++)
 		domain_make(i);
@@ -253,10 +252,10 @@ static void teardown(struct domain *d)
 			torture_fail("the teardown of domain %u does not end", d->id);
 	}
 	mm_stats(&d->mm, &st);
-	for (unsigned k = 0; k < MMK_KINDS; k++)
+	for (unsigned k = 0; k < MMN_KINDS; k++)
 		if (st.frames[k])
-			torture_fail("domain %u: %ld frames of kind %u left", d->id,
-				     (long)st.frames[k], k);
+			torture_fail("domain %u: %ld of kind %u left", d->id, (long)st.frames[k],
+				     k);
 	for (unsigned i = 0; i < d->max_vcpus; i++)
 		free(d->vcpu[i]);
 	free(d);

@@ -7,9 +7,7 @@
  */
 #include "torture.h"
 
-#ifdef TORTURE_NAMES
-
-#define BATCH 24
+#define BATCH 48
 
 struct candidate {
 	unsigned dom;
@@ -62,14 +60,16 @@ static bool same_page(const void *a, const void *b)
 
 static void guard(struct tcpu *t, struct scanner *s, struct rnd *r)
 {
+	uint64_t at = atomic_load_explicit(&tcpus[0].op, memory_order_relaxed);
 	unsigned doms = 0;
 
 	s->n = 0;
 	for (unsigned i = 0; i < BATCH; i++) {
 		struct candidate *c = &s->c[s->n];
 
-		c->dom = (unsigned)rnd_to(r, tc.domains);
-		c->gfn = GFN(N_FIRST_DATA + rnd_to(r, rnd_to(r, 2) ? 16 : N_DATA));
+		/* Where the mutators are. */
+		c->dom = rnd_to(r, 2) ? hot_domain(at) : (unsigned)rnd_to(r, tc.domains);
+		c->gfn = GFN(pick_at(at, r));
 		c->word = name_guard(mm_at(c->dom), c->gfn);
 		if (!c->word)
 			continue;
@@ -116,10 +116,13 @@ static bool shared_frame(const struct candidate *o, mfn_t *f)
 static void merge(struct tcpu *t, struct scanner *s, struct candidate *c, struct rnd *r)
 {
 	struct mm *m = mm_at(c->dom);
-	const uint64_t *page = page_of_candidate(c);
+	const uint64_t *page;
 	struct candidate *o;
 	mfn_t f;
 
+	if (!name_settle(m, c->gfn, c->word))
+		return;
+	page = page_of_candidate(c);
 	if (!page)
 		return;
 	c->hash = hash_page(page);
@@ -135,6 +138,10 @@ static void merge(struct tcpu *t, struct scanner *s, struct candidate *c, struct
 	}
 	if (!name_is(m, c->gfn, c->word))
 		return;
+	if (!rnd_to(r, 6)) {
+		t->n[S_SWAPPED] += torture_swap_out(m, c->gfn, c->word, page);
+		return;
+	}
 	o = &s->seen[c->hash % ARRAY_SIZE(s->seen)];
 	if (o->hash != c->hash || (o->dom == c->dom && o->gfn.v == c->gfn.v) ||
 	    !shared_frame(o, &f)) {
@@ -186,7 +193,7 @@ void scan_step(struct tcpu *t, struct rnd *r)
 		}
 		break;
 	default:
-		for (unsigned i = 0; i < 4 && s->at < s->n; i++)
+		for (unsigned i = 0; i < 8 && s->at < s->n; i++)
 			merge(t, s, &s->c[s->at++], r);
 		if (s->at == s->n)
 			s->state = IDLE;
@@ -200,23 +207,3 @@ void scan_end(struct tcpu *t)
 		between();
 	t->scan->state = IDLE;
 }
-
-#else /* the name API is not there yet */
-
-void scan_begin(struct tcpu *t)
-{
-	(void)t;
-}
-
-void scan_step(struct tcpu *t, struct rnd *r)
-{
-	(void)t;
-	(void)r;
-}
-
-void scan_end(struct tcpu *t)
-{
-	(void)t;
-}
-
-#endif
