@@ -39,8 +39,8 @@ struct memctl_dom {
 	_Atomic uint64_t balloon_target; /* pages it shall have given up */
 	_Atomic uint64_t swap_want;	 /* pages to be swapped out; memctl_swap.c */
 	/* pCPU 0's. */
-	uint64_t balloon_step, balloon_gone; /* last step; given up at the last look */
-	uint64_t balloon_since_ns;	     /* when the target last rose; 0: it was reached */
+	uint64_t balloon_gone;	   /* given up at the last look */
+	uint64_t balloon_since_ns; /* when the target last rose; 0: it was reached */
 	struct sampler sampler;
 };
 

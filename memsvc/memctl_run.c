@@ -119,76 +119,100 @@ static unsigned collect(uint64_t *data, uint64_t *retired)
 
 /* ---- balloons ---- */
 
-static void balloon_tell(struct domain *d, uint64_t target)
+/*
+ * What a guest must give up so that it cannot have more than @target frames of its own. It gives up
+ * free pages first, and those may never have been touched: so this counts names, not frames.
+ */
+static uint64_t balloon_limit(const struct entry *e, const struct policy_dom *p)
 {
-	if (get(&d->memctl.balloon_target) == target)
-		return;
-	atomic_store(&d->memctl.balloon_target, target);
-	send_guest_global_virq(d, VIRQ_ARCH_0);
+	const struct memctl_dom *m = &e->d->memctl;
+
+	if (p->target == p->cap)
+		return 0; /* it has no use for more than that anyway */
+	return minus(m->max, MAX(p->target, get(&m->min)) + e->sharing);
 }
 
-/* The guest gives up free pages first, and those may never have been touched: if it did what it was
- * told and still has too much, ask for twice as much more; but not for more than leaves it no way to
- * have too much. When memory is scarce ask for that at once. */
-static uint64_t balloon_raise(const struct entry *e, uint64_t target, enum mem_state state)
+/* How far the guest's balloon is beyond what its target asks for. */
+static uint64_t balloon_slack(const struct entry *e, const struct policy_dom *p)
 {
-	struct memctl_dom *m = &e->d->memctl;
-	uint64_t now_at = get(&m->balloon_target), excess = e->data - target, want;
-	uint64_t least = MAX(target, get(&m->min)) + e->sharing;
-
-	if (state >= MEM_HARD) {
-		want = m->max;
-	} else if (e->gone < now_at) {
-		want = MAX(now_at, e->gone + excess);
-	} else {
-		m->balloon_step = MAX(excess, now_at ? 2 * m->balloon_step : 0);
-		want = e->gone + m->balloon_step;
-	}
-	return MIN(want, minus(m->max, least));
+	if (get(&e->d->memctl.balloon_manual) != MEMCTL_BALLOON_AUTO || e->data >= p->target)
+		return 0;
+	return minus(get(&e->d->memctl.balloon_target), balloon_limit(e, p));
 }
 
-static void balloon(const struct entry *e, const struct policy_dom *p, enum mem_state state,
-		    uint64_t now)
+/* @take: raise it when the guest has too much. @give, @slack: of all that is to be given back in sum,
+ * what there is room for. */
+static uint64_t balloon_next(const struct entry *e, const struct policy_dom *p, bool take,
+			     uint64_t give, uint64_t slack)
 {
 	struct memctl_dom *m = &e->d->memctl;
-	uint64_t old = get(&m->balloon_target), want = old, manual = get(&m->balloon_manual);
+	uint64_t old = get(&m->balloon_target), manual = get(&m->balloon_manual), want = old, mine;
 
-	if (manual != MEMCTL_BALLOON_AUTO) {
-		want = manual;
-	} else if (e->data > p->target && state >= MEM_SOFT) {
-		want = balloon_raise(e, p->target, state);
-	} else if (e->data < p->target && old) {
-		m->balloon_step = 0;
-		want = MIN(old, minus(e->gone, p->target - e->data));
-		if (p->target == p->cap)
-			want = 0;
-	}
-	if (manual == MEMCTL_BALLOON_AUTO && want &&
-	    (want > old ? want - old : old - want) < BALLOON_MIN_STEP)
+	if (manual != MEMCTL_BALLOON_AUTO)
+		return manual;
+	mine = balloon_slack(e, p);
+	if (take && e->data > p->target)
+		want = balloon_limit(e, p);
+	else if (mine)
+		want = old - (give < slack ? mine * give / slack : mine);
+	if (want && (want > old ? want - old : old - want) < BALLOON_MIN_STEP)
 		want = old;
+	return want;
+}
+
+static void balloon_tell(const struct entry *e, uint64_t want, uint64_t now)
+{
+	struct memctl_dom *m = &e->d->memctl;
+
 	if (e->gone >= want)
 		m->balloon_since_ns = 0;
 	else if (!m->balloon_since_ns || e->gone > m->balloon_gone)
 		m->balloon_since_ns = now; /* told now, or on its way */
 	m->balloon_gone = e->gone;
-	balloon_tell(e->d, want);
+	if (get(&m->balloon_target) == want)
+		return;
+	atomic_store(&m->balloon_target, want);
+	send_guest_global_virq(e->d, VIRQ_ARCH_0);
+}
+
+/*
+ * Balloons go up when memory is short; and else if that is needed to let another one down, whose
+ * guest is entitled to more: so a change of the tax, or of who is idle, moves memory in any state.
+ * They go down only as far as there are free frames now: who gets grows faster than who gives.
+ */
+static void balloons(unsigned n, enum mem_state state, uint64_t free, uint64_t now)
+{
+	uint64_t total = frames_total(), slack = 0;
+	uint64_t give = minus(free, policy_mark(MEM_SOFT, total) + total / 200);
+
+	for (unsigned i = 0; i < n; i++)
+		slack += balloon_slack(&entries[i], &shares[i]);
+	for (unsigned i = 0; i < n; i++)
+		balloon_tell(&entries[i],
+			     balloon_next(&entries[i], &shares[i],
+					  state >= MEM_SOFT || slack > give, give, slack),
+			     now);
 }
 
 /* ---- swap ---- */
 
-static bool balloon_late(const struct entry *e, uint64_t now)
+/* There is none, it has stopped on its way for longer than the state allows, or it is at its end. */
+static bool balloon_late(const struct entry *e, enum mem_state state, uint64_t now)
 {
 	const struct memctl_dom *m = &e->d->memctl;
+	uint64_t wait = get(state == MEM_SOFT ? &memctl.balloon_wait_ns : &memctl.period_ns);
 
 	if (!memctl_balloon_bound(e->d))
 		return true;
 	if (m->balloon_since_ns)
-		return now - m->balloon_since_ns > get(&memctl.balloon_wait_ns);
+		return now - m->balloon_since_ns > wait;
 	return e->gone >= minus(m->max, get(&m->min)); /* it cannot give more */
 }
 
-/* In state soft: all that a domain without a working balloon has too much. Below: as much as brings
- * free memory back, from all in proportion to what they have too much. */
+/*
+ * All that a domain without a working balloon has too much. In state low also of those whose balloons
+ * are on their way: as much as brings free memory back, in proportion to what they have too much.
+ */
 static void swap(unsigned n, enum mem_state state, uint64_t free, uint64_t now)
 {
 	uint64_t total = frames_total(), excess = 0, want;
@@ -201,8 +225,8 @@ static void swap(unsigned n, enum mem_state state, uint64_t free, uint64_t now)
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t x = minus(entries[i].data, shares[i].target);
 
-		if (x && !balloon_late(&entries[i], now))
-			x = state == MEM_SOFT ? 0 : MIN(x, DIV_ROUND_UP(x * want, excess));
+		if (x && !balloon_late(&entries[i], state, now))
+			x = state == MEM_LOW ? MIN(x, DIV_ROUND_UP(x * want, excess)) : 0;
 		if (state == MEM_HIGH || !get(&memctl.swap))
 			x = 0;
 		memctl_swap_want(entries[i].d, x);
@@ -252,12 +276,14 @@ static void watch(unsigned n, enum mem_state state, uint64_t free, uint64_t now)
 
 static void divide(enum mem_state state, uint64_t now)
 {
-	uint64_t data, retired, free = free_now(), total = frames_total();
+	uint64_t data, retired, free = free_now(), kept = policy_mark(MEM_HIGH, frames_total());
 	unsigned n = collect(&data, &retired);
 	unsigned over = 0;
 
-	policy_targets(shares, n, minus(data + free + retired, policy_mark(MEM_HIGH, total)),
-		       (unsigned)get(&memctl.tax));
+	/* 6% are to be free once that is lacking; but nobody gives up pages just for that. */
+	if (state == MEM_HIGH)
+		kept = MIN(kept, free);
+	policy_targets(shares, n, minus(data + free + retired, kept), (unsigned)get(&memctl.tax));
 	for (unsigned i = 0; i < n; i++) {
 		struct memctl_dom *m = &entries[i].d->memctl;
 		bool above = entries[i].data > shares[i].target;
@@ -268,8 +294,8 @@ static void divide(enum mem_state state, uint64_t now)
 				      memory_order_relaxed);
 		atomic_store_explicit(&entries[i].d->mm.over, above, memory_order_relaxed);
 		over += above;
-		balloon(&entries[i], &shares[i], state, now);
 	}
+	balloons(n, state, free, now);
 	atomic_store(&memctl.squeezed, get(&memctl.room_wanted) && !over);
 	atomic_store(&memctl.room_wanted, 0); /* who still waits asks again */
 	atomic_store(&memory_tight, state == MEM_LOW && over);
