@@ -8,6 +8,7 @@
 #include "memsvc/scan_impl.h"
 #include "percpu/pcpu.h"
 
+#define RUN_BITS 4
 #define STRETCH_MIN 64
 #define STRETCHES 256 /* per pass of a large domain */
 
@@ -24,23 +25,24 @@ uint64_t scan_span(uint64_t names)
 }
 
 /*
- * A bijection on 0..span-1 that depends on the pass: two rounds of multiply by an odd number and
- * fold the upper bits into the lower ones.
+ * Random order: runs of 2^RUN_BITS neighbours, in an order of runs that depends on the pass. Memory
+ * gives runs several times as fast as single pages. The order is a bijection: two rounds of multiply
+ * by an odd number and fold the upper bits into the lower ones.
  */
 uint64_t scan_place(uint64_t v, uint64_t names, enum scan_order order)
 {
-	uint64_t span = scan_span(names), mask = span - 1, x = v & mask;
-	unsigned half = (unsigned)__builtin_ctzll(span) / 2;
-	uint64_t key = (v & ~mask) * 0x9e3779b97f4a7c15ULL ^ 0xd1b54a32d192ed03ULL;
+	uint64_t span = scan_span(names), mask = (span - 1) >> RUN_BITS, x = v >> RUN_BITS & mask;
+	uint64_t key = (v & ~(span - 1)) * 0x9e3779b97f4a7c15ULL ^ 0xd1b54a32d192ed03ULL;
+	unsigned half = (unsigned)__builtin_popcountll(mask) / 2;
 
 	if (order == SCAN_SEQUENTIAL || !half)
-		return x;
+		return v & (span - 1);
 	for (unsigned i = 0; i < 2; i++) {
 		x = (x * (key | 1) + (key >> 32)) & mask;
 		x ^= x >> half;
 		key = key * 0xbf58476d1ce4e5b9ULL + 0x94d049bb133111ebULL;
 	}
-	return x;
+	return x << RUN_BITS | (v & ((1u << RUN_BITS) - 1));
 }
 
 /* The next domain that may be scanned now; else *@due is when the first of them may. */
