@@ -55,14 +55,11 @@ struct page_info {
 			/* The name in front of it, or that was when it became shared; valid until it
 			 * is freed resp. until no old leaf of that name is left. */
 			struct gfn_rec *rec;
-			_Atomic uint32_t refs; /* names in front of it; see memsvc/name.h */
-			_Atomic uint32_t scan; /* the scanner's: when to look again */
-			_Atomic uint64_t hash; /* the scanner's: of the content, once settled */
-			union {
-				_Atomic uint64_t settled; /* the guarded word that has settled */
-				_Atomic uint64_t from;	  /* P2M_BREAK: mfn that was copied */
-			};
-			_Atomic uint8_t late; /* as hw.late */
+			_Atomic uint32_t refs;	  /* names in front of it; see memsvc/name.h */
+			_Atomic uint32_t scan;	  /* the scanner's: when to look again */
+			_Atomic uint64_t hash;	  /* the scanner's: of the content, once settled */
+			_Atomic uint64_t settled; /* the guarded word that has settled */
+			_Atomic uint8_t late;	  /* as hw.late */
 		} dom;
 		struct {
 			struct mm *mm;

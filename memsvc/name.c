@@ -102,10 +102,20 @@ static int first_touch(struct mm *mm, struct gfn_rec *rec, uint64_t word, bool w
 	return 0;
 }
 
-static int swap_in(struct mm *mm, struct gfn_rec *rec, uint64_t word, bool urgent)
+void name_finish_break(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word)
+{
+	/* Whatever frame they are for: who shared or swapped the name may not have come to clearing
+	 * those of the frame before. One of another name is only looked for again. */
+	NAME_STEP(break_clear, rmap_clear_all(mm, rec, gfn, INVALID_MFN));
+	NAME_STEP(break_flush, tlb_shootdown_mm(mm));
+	word_cas(rec, word, p2m_reflag(word, 0, P2M_RO | P2M_BREAK));
+}
+
+static int swap_in(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word, bool urgent)
 {
 	struct page_info *pi = frame_new(mm, rec, false, urgent);
 	uint32_t slot = (uint32_t)p2m_mfn(word).v;
+	uint64_t to;
 
 	if (!pi)
 		return -XEN_ENOMEM;
@@ -115,23 +125,15 @@ static int swap_in(struct mm *mm, struct gfn_rec *rec, uint64_t word, bool urgen
 		page_free(mfn_of(pi));
 		return atomic_load(&rec->word) == word ? -XEN_EIO : 0;
 	}
-	if (name_move(mm, rec, word, p2m_word(word, mfn_of(pi), P2M_VALID | P2M_TOUCHED)))
-		swap_free(slot);
-	else
+	to = p2m_word(word, mfn_of(pi), P2M_VALID | P2M_RO | P2M_BREAK | P2M_TOUCHED);
+	if (!name_move(mm, rec, word, to)) {
 		page_free(mfn_of(pi));
+		return 0;
+	}
+	swap_free(slot);
+	/* Nobody need have flushed since the name lost its old frame. */
+	name_finish_break(mm, rec, gfn, to);
 	return 0;
-}
-
-void name_finish_break(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word)
-{
-	mfn_t from =
-		MFN(atomic_load_explicit(&page_of(p2m_mfn(word))->dom.from, memory_order_relaxed));
-
-	/* The new frame may have another word's use by now: then this clears too much, which faults
-	 * repair, and the CAS fails. */
-	NAME_STEP(break_clear, rmap_clear_all(mm, rec, gfn, from));
-	NAME_STEP(break_flush, tlb_shootdown_mm(mm));
-	word_cas(rec, word, p2m_reflag(word, 0, P2M_RO | P2M_BREAK));
 }
 
 static int break_share(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word, bool urgent)
@@ -146,7 +148,6 @@ static int break_share(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_
 	/* The shared content is constant as long as the word is what it was. */
 	if (!zero)
 		memcpy(arch_mfn_to_virt(mfn_of(pi)), arch_mfn_to_virt(old), PAGE_SIZE);
-	atomic_store_explicit(&pi->dom.from, old.v, memory_order_relaxed);
 	to = p2m_word(word, mfn_of(pi), P2M_VALID | P2M_RO | P2M_BREAK | P2M_TOUCHED);
 	if (!name_move(mm, rec, word, to)) {
 		page_free(mfn_of(pi));
@@ -191,7 +192,7 @@ int name_touch(struct mm *mm, uint64_t gfn, bool write, bool urgent)
 			else
 				return -XEN_EINVAL;
 		} else if (word & P2M_SWAPPED) {
-			rc = swap_in(mm, rec, word, urgent);
+			rc = swap_in(mm, rec, gfn, word, urgent);
 		} else if (p2m_promised(mm, gfn, word)) {
 			rc = first_touch(mm, rec, word, write, urgent);
 		} else {

@@ -19,9 +19,10 @@
  * Guard: CAS GUARD in; take RW from every entry; [look that it is no page table]; the caller
  * flushes the domain's TLBs, lets a grace period pass (hypervisor writers through the direct map
  * are RCU readers) and settles the word. Any later step fails if the guest was faster.
- * Break: copy; CAS to the copy, BREAK; clear every entry for the old frame; flush; CAS to plain
+ * Break: copy; CAS to the copy, BREAK; clear every entry of the name; flush; CAS to plain
  * private. Only then is any entry writable, so no vCPU sees old data after new. Who meets BREAK
- * helps: all steps but the first can be done twice.
+ * helps: all steps but the first can be done twice. A page that comes back from swap goes the same
+ * way, since sharing and swapping leave old translations, of the same content, to a later flush.
  * Reclamation: a private frame that is replaced goes through tlb_retire(). A reference to a shared
  * frame is dropped only after the entries were cleared and the mm was flushed; at 0 the frame
  * leaves the sharing table and is freed by RCU: who found it there is an RCU reader, and share_get()

@@ -7,6 +7,10 @@
 #include "memsvc/swap.h"
 #include "percpu/pcpu.h"
 
+/* References of a frame that was shared and is being freed. Not 0, which a private frame has: a slow
+ * promoter would bring it back. */
+#define REFS_DEAD UINT32_MAX
+
 /* Frames that became shared, and that were freed again; the difference is share_frames(). */
 static struct counter nr_shared = {.name = "frames_shared"};
 static struct counter nr_unshared = {.name = "frames_unshared"};
@@ -204,7 +208,7 @@ bool share_get(mfn_t f)
 	if (page_type(pi) != PG_SHARED)
 		return false;
 	do {
-		if (!refs)
+		if (!refs || refs == REFS_DEAD)
 			return false;
 	} while (!atomic_compare_exchange_weak(&pi->dom.refs, &refs, refs + 1));
 	return true;
@@ -218,8 +222,13 @@ static void shared_free(struct rcu_head *h)
 void share_put(mfn_t f)
 {
 	struct page_info *pi = page_of(f);
+	uint32_t refs = atomic_load_explicit(&pi->dom.refs, memory_order_relaxed);
 
-	if (atomic_fetch_sub(&pi->dom.refs, 1) != 1)
+	do {
+		BUG_ON(!refs || refs == REFS_DEAD);
+	} while (!atomic_compare_exchange_weak(&pi->dom.refs, &refs,
+					       refs == 1 ? REFS_DEAD : refs - 1));
+	if (refs != 1)
 		return;
 	share_table_forget(f);
 	counter_register(&nr_unshared);

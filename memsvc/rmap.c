@@ -299,7 +299,7 @@ static _Atomic uint64_t *entry_at(uint64_t loc)
 
 static bool maps(uint64_t e, mfn_t m)
 {
-	return e & (PTE_P | HW_PENDING) && pte_frame(e) == m.v;
+	return e & (PTE_P | HW_PENDING) && (pte_frame(e) == m.v || !mfn_valid_value(m));
 }
 
 static void clear_entry(uint64_t loc, mfn_t m)

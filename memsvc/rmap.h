@@ -105,8 +105,8 @@ static inline void rmap_retract(uint64_t old, uint64_t loc)
 		rmap_del(page_of(MFN(pte_frame(old)))->dom.rec, loc);
 }
 
-/** rmap_clear_all() - remove every leaf entry that maps frame @m as name @gfn. After the P2M word
- * was changed; the caller flushes. */
+/** rmap_clear_all() - remove every leaf entry that maps frame @m (INVALID_MFN: any) as name @gfn. After
+ * the P2M word was changed; the caller flushes. */
 void rmap_clear_all(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m);
 
 /** rmap_protect_all() - take RW from every leaf entry that maps frame @m as name @gfn. As above. */
