@@ -42,7 +42,7 @@ struct pcpu;
 #define SCAN_RATE_MAX 1000000000ULL /* pages/s: this and above is "as fast as it goes" */
 
 enum scan_order {
-	SCAN_RANDOM,	/* runs of 16 names, in an order that changes with each pass */
+	SCAN_RANDOM,	/* runs of 64 names, in an order that changes with each pass */
 	SCAN_SEQUENTIAL /* ascending names */
 };
 

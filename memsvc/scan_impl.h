@@ -14,10 +14,10 @@
 struct domain;
 struct mm;
 
-#define SCAN_BATCH 128	       /* pages guarded per flush and grace period */
-#define SCAN_SLICE 32	       /* pages hashed, or 8 times as many looked at, in one slice */
-#define SCAN_LOOKS_PER_PAGE 16 /* looks that count as one page */
-#define SCAN_BACKOFF_MAX 4     /* leave alone for 2^4 - 1 visits at most */
+#define SCAN_BATCH 128		      /* pages guarded per flush and grace period */
+#define SCAN_SLICE 32		      /* pages hashed, or 8 times as many looked at, in one slice */
+#define SCAN_LOOKS_PER_PAGE 16	      /* looks that count as one page */
+#define SCAN_BACKOFF_MAX 4	      /* leave alone for 2^4 - 1 visits at most */
 #define SCAN_TURN_NS NS_PER_MS	      /* work between two rests that the CPU share asks for */
 #define SCAN_NAP_NS (100 * NS_PER_MS) /* with nothing to scan, look again after */
 
@@ -32,9 +32,9 @@ enum scan_phase { SCAN_PICK, SCAN_FLUSH, SCAN_HASH };
 /* Private to its pCPU. */
 struct scanner {
 	enum scan_phase phase;
-	bool grace; /* the phase waits for a grace period */
-	bool taken_over; /* a name in the batch was guarded by another */
-	uint64_t begun_ns; /* the batch's first guard */
+	bool grace;	     /* the phase waits for a grace period */
+	bool taken_over;     /* a name in the batch was guarded by another */
+	uint64_t begun_ns;   /* the batch's first guard */
 	uint64_t cost_ns;    /* work done since the last rest */
 	uint64_t rest_until; /* the CPU share allows no more before */
 	/* The domain worked on: its id, and what tells it from a later one with that id. */

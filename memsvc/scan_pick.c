@@ -8,7 +8,7 @@
 #include "memsvc/scan_impl.h"
 #include "percpu/pcpu.h"
 
-#define RUN_BITS 4
+#define RUN_BITS 6
 #define STRETCH_MIN 64
 #define STRETCHES 256 /* per pass of a large domain */
 
