@@ -7,8 +7,9 @@
 #include "percpu/log.h"
 
 #define TICK_NS (20 * NS_PER_MS)
-#define LOOK_MIN_NS (2 * NS_PER_MS) /* between two divisions, however often they are asked for */
-#define IDLE_NS NS_PER_SEC	    /* between two while memory is plenty */
+#define TICK_SHORT_NS (2 * NS_PER_MS) /* while memory is not far from short */
+#define LOOK_MIN_NS (2 * NS_PER_MS)   /* between two divisions, however often they are asked for */
+#define IDLE_NS NS_PER_SEC	      /* between two while memory is plenty */
 #define STARVED_NS (100 * NS_PER_MS)
 #define STUCK_NS NS_PER_SEC
 #define SAMPLE_SLICE 64 /* domains in one tick */
@@ -189,8 +190,8 @@ static void balloons(unsigned n, enum mem_state state, uint64_t free, uint64_t n
 		slack += balloon_slack(&entries[i], &shares[i]);
 	for (unsigned i = 0; i < n; i++)
 		balloon_tell(&entries[i],
-			     balloon_next(&entries[i], &shares[i],
-					  state >= MEM_SOFT || slack > give, give, slack),
+			     balloon_next(&entries[i], &shares[i], state >= MEM_SOFT || slack, give,
+					  slack),
 			     now);
 }
 
@@ -317,6 +318,13 @@ static uint64_t pause(enum mem_state s)
 	}
 }
 
+static uint64_t tick_after(uint64_t free)
+{
+	if (run.look)
+		return LOOK_MIN_NS;
+	return free < 2 * policy_mark(MEM_HIGH, frames_total()) ? TICK_SHORT_NS : TICK_NS;
+}
+
 static void tick(struct timer *t, uint64_t now)
 {
 	uint64_t free = free_now();
@@ -337,7 +345,7 @@ static void tick(struct timer *t, uint64_t now)
 		divide(s, now);
 	}
 	sample(now);
-	timer_arm(t, arch_now_ns() + (run.look ? LOOK_MIN_NS : TICK_NS));
+	timer_arm(t, arch_now_ns() + tick_after(free));
 }
 
 static void message(struct inbox_msg *msg)
