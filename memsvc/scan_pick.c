@@ -33,7 +33,7 @@ uint64_t scan_place(uint64_t v, uint64_t names, enum scan_order order)
 {
 	uint64_t span = scan_span(names), mask = (span - 1) >> RUN_BITS, x = v >> RUN_BITS & mask;
 	uint64_t key = (v & ~(span - 1)) * 0x9e3779b97f4a7c15ULL ^ 0xd1b54a32d192ed03ULL;
-	unsigned half = (unsigned)__builtin_popcountll(mask) / 2;
+	unsigned half = mask ? (64 - (unsigned)__builtin_clzll(mask)) / 2 : 0; /* of its bits */
 
 	if (order == SCAN_SEQUENTIAL || !half)
 		return v & (span - 1);
