@@ -243,8 +243,8 @@ void mmu_done(const struct touch *t);
  * is writable. */
 void mmu_audit(struct tcpu *t);
 
-/** pick() - a data name for this thread's operation. */
-uint64_t pick(struct tcpu *t);
+/** pick_name() - a data name for this thread's operation. */
+uint64_t pick_name(struct tcpu *t);
 /** pick_at(), hot_domain() - the same, and the domain, for a thread that has done @op operations. */
 uint64_t pick_at(uint64_t op, struct rnd *r);
 unsigned hot_domain(uint64_t op);

@@ -2,6 +2,7 @@
 /* What a simulated guest does with its data: words, pages, copies, the balloon; see torture.h. */
 #include <unistd.h>
 
+#include "memsvc/scan.h"
 #include "torture_guest.h"
 
 /* What the oracle said before an access; the access counts if it says so after as well. */
@@ -234,7 +235,7 @@ static void hyp_op(struct tcpu *t, void (*fn)(struct tcpu *t, uint64_t g), uint6
 
 void hyp_check(struct tcpu *t)
 {
-	hyp_op(t, hyp_check_here, pick(t));
+	hyp_op(t, hyp_check_here, pick_name(t));
 }
 
 /* ---- whole pages ----------------------------------------------------------------------------- */
@@ -432,7 +433,7 @@ void guest_op(struct tcpu *t)
 	t->r.s = mix(tc.seed ^ mix(t->id << 20 | 1) ^ op * 0x9e3779b97f4a7c15ULL) | 1;
 	what = choose(t);
 	atomic_store_explicit(&t->doing, ops[what].name, memory_order_relaxed);
-	g = pick(t);
+	g = pick_name(t);
 	t->n[S_OPS]++;
 	switch (what) {
 	case 0:
@@ -476,7 +477,10 @@ void guest_op(struct tcpu *t)
 		switch_vcpu(t);
 		break;
 	default:
-		scan_step(t, &t->r);
+		if (rnd_to(&t->r, 2))
+			scan_step(t, &t->r);
+		else
+			scan_idle(this_pcpu());
 		break;
 	}
 	if (unlikely(atomic_load(&odoms[t->dom].d->end) != END_NONE))

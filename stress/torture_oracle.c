@@ -68,7 +68,7 @@ unsigned hot_domain(uint64_t op)
 	return (unsigned)(mix(tc.seed ^ op >> 10 ^ 77) % tc.domains);
 }
 
-uint64_t pick(struct tcpu *t)
+uint64_t pick_name(struct tcpu *t)
 {
 	return pick_at(atomic_load_explicit(&t->op, memory_order_relaxed), &t->r);
 }

@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "memsvc/share_table.h"
+#include "memsvc/scan.h"
 #include "torture.h"
 
 const char *const torture_variants[V_VARIANTS] = {"none", "no-flush", "no-recheck", "early-free",
@@ -154,10 +154,12 @@ static void machine_make(void)
 	if (frames_init(&r, 1))
 		torture_fail("no memory for the frame table");
 	mmu_init();
-	host_sim_init(1); /* for the set-up */
+	host_sim_init(cpus()); /* for the set-up */
 	host_clock_virtual(false);
-	if (share_table_init(frames_total()))
-		torture_fail("no memory for the sharing table");
+	if (scan_init())
+		torture_fail("no memory for the scanner");
+	scan_set_rate(SCAN_RATE_MAX);
+	scan_set_cpu_percent(100);
 	torture_swap_init();
 	free_at_start = frames_free_count();
 	for (unsigned i = 0; i < tc.domains; i++)
@@ -199,7 +201,10 @@ static void scan(struct tcpu *t)
 
 		atomic_store(&t->op, op);
 		t->r.s = mix(tc.seed ^ mix(t->id << 20 | 3) ^ op) | 1;
-		scan_step(t, &t->r);
+		if (t->id % 2)
+			scan_idle(this_pcpu());
+		else
+			scan_step(t, &t->r);
 		hyp_check(t);
 		between();
 		sched_yield();

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small scanner of the torture's own over the name API: guard a batch, flush, let a grace period
- * pass, then hash, compare, merge. What it relies on it checks: the contents of a guarded name are
- * the same as long as its word is. It leaves hash tables to memsvc/scan.c: what it has seen in this
- * round is in a small array.
+ * A second scanner, over the name API alone, beside that of memsvc/scan.c: guard a batch, flush, let
+ * a grace period pass, then hash, compare, merge, or swap out. What both rely on it checks: the
+ * contents of a settled name are the same as long as its word is. What it has seen in its life is in
+ * a small array instead of the sharing table.
  */
+#include "memsvc/page_hash.h"
 #include "torture.h"
 
 #define BATCH 48
@@ -34,28 +35,6 @@ static void gp_over(struct rcu_head *h)
 static struct mm *mm_at(unsigned dom)
 {
 	return &odoms[dom].d->mm;
-}
-
-static uint64_t hash_page(const uint64_t *p)
-{
-	uint64_t h = 0;
-
-	for (unsigned i = 0; i < 512; i++)
-		h = mix(h ^ p[i]) + i;
-	return h;
-}
-
-static bool zero_page(const uint64_t *p)
-{
-	for (unsigned i = 0; i < 512; i++)
-		if (p[i])
-			return false;
-	return true;
-}
-
-static bool same_page(const void *a, const void *b)
-{
-	return !memcmp(a, b, PAGE_SIZE);
 }
 
 static void guard(struct tcpu *t, struct scanner *s, struct rnd *r)
@@ -125,13 +104,13 @@ static void merge(struct tcpu *t, struct scanner *s, struct candidate *c, struct
 	page = page_of_candidate(c);
 	if (!page)
 		return;
-	c->hash = hash_page(page);
+	c->hash = page_hash(page);
 	if (!rnd_to(r, 8))
 		sched_yield();
-	if (hash_page(page) != c->hash && name_is(m, c->gfn, c->word))
+	if (page_hash(page) != c->hash && name_is(m, c->gfn, c->word))
 		torture_fail("guarded name %lu of domain %u changed", (unsigned long)c->gfn.v,
 			     c->dom);
-	if (zero_page(page)) {
+	if (page_is_zero(page)) {
 		if (name_is(m, c->gfn, c->word) && name_share_zero(m, c->gfn, c->word))
 			t->n[S_ZEROED]++;
 		return;
@@ -148,7 +127,7 @@ static void merge(struct tcpu *t, struct scanner *s, struct candidate *c, struct
 		*o = *c;
 		return;
 	}
-	if (same_page(arch_mfn_to_virt(f), page) && name_share(m, c->gfn, c->word, f)) {
+	if (page_equal(arch_mfn_to_virt(f), page) && name_share(m, c->gfn, c->word, f)) {
 		t->n[S_MERGED]++;
 	} else {
 		share_put(f);

@@ -166,7 +166,7 @@ static void table_make(struct tcpu *t, struct own_table *o, uint64_t g)
 	write_template(t, g, 0);
 	guest_enter();
 	for (unsigned i = 0; i < T_MAPS; i++) {
-		o->map[i] = (uint32_t)pick(t);
+		o->map[i] = (uint32_t)pick_name(t);
 		o->rw[i] = o->map[i] < N_QUIET && rnd_to(&t->r, 2);
 		if (!mmu_touch(t, VA_DM(g), true, &x))
 			torture_fail("domain %u can't fill a new table", t->dom);

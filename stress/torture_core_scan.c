@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The scanner of memsvc/scan.h, over the torture's domains; "no-flush" leaves its flush out. */
+#include "torture.h"
+
+static struct domain *torture_domain(domid_t id)
+{
+	return id && id <= tc.domains ? odoms[id - 1].d : NULL;
+}
+
+static void flush_guarded(struct mm *mm)
+{
+	if (torture_variant != V_NO_FLUSH)
+		tlb_shootdown_mm(mm);
+}
+
+#define domain_by_id torture_domain
+#define tlb_shootdown_mm flush_guarded
+#include "../memsvc/scan.c"
+#include "../memsvc/scan_pick.c"
