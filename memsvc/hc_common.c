@@ -2,6 +2,11 @@
 /* Arguments that the memory hypercalls share. */
 #include "memsvc/hc_common.h"
 
+#include "core/memory_wait.h"
+
+/* Stands for the address that memory is needed for: no guest can fault there. */
+#define HYPERCALL_VA 1
+
 int hc_other_owner(domid_t id)
 {
 	if (id == DOMID_IO || id == DOMID_XEN)
@@ -35,4 +40,15 @@ long hc_list_continue(struct hc_list *l, size_t size)
 	hypercall_set_arg(0, l->list + l->i * size);
 	hypercall_set_arg(1, (l->left - l->i) | HC_PREEMPTED);
 	return hc_list_end(l, -HC_CONTINUE);
+}
+
+long hc_wait_slow(void)
+{
+	struct vcpu *v = current_vcpu();
+
+	/* The domain's own limit, then. */
+	if (frames_free_count() > frames_total() / 16)
+		return -XEN_ENOMEM;
+	memory_wait(v, HYPERCALL_VA);
+	return MM_PREEMPTED;
 }

@@ -29,6 +29,17 @@ static inline void hc_over(struct mm *mm, long rc)
 	mm_reap(mm); /* what was refused or dropped; the rest later if it is long */
 }
 
+/**
+ * hc_wait_for_memory() - with the result @rc of a step: when the host has no memory for it now, the
+ * vCPU is put to sleep and MM_PREEMPTED returned, as if the step were to be continued; else @rc. A
+ * guest must not see -XEN_ENOMEM for what it would get a moment later: Linux takes it for a bug.
+ */
+long hc_wait_slow(void);
+static inline long hc_wait_for_memory(long rc)
+{
+	return likely(rc != -XEN_ENOMEM) ? rc : hc_wait_slow();
+}
+
 /** hc_pg_owner() - the FOREIGNDOM argument: 0 for one's own domain; -XEN_ESRCH when there is no
  * such domain (or it is oneself by number, as in Xen), -XEN_EPERM for any other. */
 int hc_other_owner(domid_t id);

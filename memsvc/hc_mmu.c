@@ -81,7 +81,7 @@ long do_mmu_update(uint64_t reqs, uint64_t count, uint64_t pdone, uint64_t forei
 				break;
 			}
 		}
-		rc = update_one(&c, &buf[b]);
+		rc = hc_wait_for_memory(update_one(&c, &buf[b]));
 		if (unlikely(rc))
 			break;
 		if (unlikely(c.reap)) {
@@ -143,7 +143,11 @@ long do_update_va_mapping(uint64_t va, uint64_t val, uint64_t flags)
 	pi = pt_walk(&c, arch_guest_root(), va, 1, &rights);
 	if (likely(pi))
 		rc = pt_write(&c, pi, pt_index(va, 1), val, false);
+	else if (c.nomem)
+		rc = hc_wait_for_memory(-XEN_ENOMEM);
 	ctx_end(&c);
+	if (unlikely(rc == MM_PREEMPTED))
+		return -HC_CONTINUE;
 	frc = flush(c.mm, va, flags);
 	return rc ? rc : frc;
 }

@@ -129,7 +129,7 @@ long do_mmuext_op(uint64_t ops, uint64_t count, uint64_t pdone, uint64_t foreign
 			rc = -XEN_EFAULT;
 			break;
 		}
-		rc = ext_one(mm, &op);
+		rc = hc_wait_for_memory(ext_one(mm, &op));
 		if (unlikely(rc))
 			break;
 		/* The pages of dropped tables must be ordinary before the guest goes on. */
