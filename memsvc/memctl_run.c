@@ -49,7 +49,8 @@ static uint64_t minus(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-static uint64_t free_now(void)
+/* Free, and not spoken for by a builder. */
+static uint64_t free_to_give(void)
 {
 	return minus(frames_free_count(), get(&memctl.reserved) + get(&memctl.room_wanted));
 }
@@ -253,7 +254,7 @@ static void enter(enum mem_state s, uint64_t free, uint64_t now)
 }
 
 /* Short for a while, and nothing is given up or swapped any more: say so. */
-static void watch(unsigned n, enum mem_state state, uint64_t free, uint64_t now)
+static void watch(unsigned n, enum mem_state state, uint64_t now)
 {
 	uint64_t moved = get(&memctl.swapped_out), held = 0;
 
@@ -272,12 +273,12 @@ static void watch(unsigned n, enum mem_state state, uint64_t free, uint64_t now)
 	atomic_fetch_add(&memctl.exhausted, 1);
 	printk("memory is used up: %lu KiB free, %lu MiB ballooned or swapped, and no more comes: "
 	       "guests that need more will be ended",
-	       (unsigned long)(free << 2), (unsigned long)(held >> 8));
+	       (unsigned long)(frames_free_count() << 2), (unsigned long)(held >> 8));
 }
 
 static void divide(enum mem_state state, uint64_t now)
 {
-	uint64_t data, retired, free = free_now(), kept = policy_mark(MEM_HIGH, frames_total());
+	uint64_t data, retired, free = free_to_give(), kept = policy_mark(MEM_HIGH, frames_total());
 	unsigned n = collect(&data, &retired);
 	unsigned over = 0;
 
@@ -301,7 +302,7 @@ static void divide(enum mem_state state, uint64_t now)
 	atomic_store(&memctl.room_wanted, 0); /* who still waits asks again */
 	atomic_store(&memory_tight, state == MEM_LOW && over);
 	swap(n, state, free + retired, now);
-	watch(n, state, free, now);
+	watch(n, state, now);
 }
 
 static uint64_t pause(enum mem_state s)
@@ -327,7 +328,7 @@ static uint64_t tick_after(uint64_t free)
 
 static void tick(struct timer *t, uint64_t now)
 {
-	uint64_t free = free_now();
+	uint64_t free = frames_free_count();
 	enum mem_state s = policy_state(atomic_load(&memctl.state), free, frames_total());
 
 	if (atomic_exchange(&run.starved, false)) {
@@ -336,6 +337,8 @@ static void tick(struct timer *t, uint64_t now)
 	}
 	if (now < run.starved_until)
 		s = MAX(s, MEM_HARD);
+	if (get(&memctl.room_wanted))
+		s = MAX(s, MEM_SOFT);
 	if (s > atomic_load(&memctl.state))
 		run.look = true;
 	enter(s, free, now);
