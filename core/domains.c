@@ -19,7 +19,7 @@
 
 #define BUILD_LATER_NS (10 * NS_PER_US) /* between two builds other work gets its turn */
 #define BUILD_RETRY_NS (10 * NS_PER_MS) /* while others are made to give up memory */
-#define BUILD_WAIT_NS (60 * NS_PER_SEC)
+#define BUILD_WAIT_NS (120 * NS_PER_SEC)
 
 /* One page for each guest to be built, freed after. */
 struct build_job {

@@ -2,12 +2,15 @@
 /* Settings, admission and figures of the memory controller; see memctl.h. */
 #include "memsvc/memctl.h"
 
+#include "core/arch.h"
 #include "core/domain.h"
 #include "core/fmt.h"
 #include "core/lib.h"
 #include "core/xen_errno.h"
 #include "memsvc/memctl_impl.h"
 #include "memsvc/p2m.h"
+
+#define ROOM_ASKED_NS (200 * NS_PER_MS)
 
 struct memctl memctl = {
 	.tax = POLICY_TAX_DEFAULT,
@@ -196,6 +199,7 @@ bool memctl_reserve(uint64_t pages)
 	do {
 		if (free < old + pages + keep) {
 			atomic_store(&memctl.room_wanted, pages);
+			atomic_store(&memctl.room_until_ns, arch_now_ns() + ROOM_ASKED_NS);
 			memctl_look();
 			return false;
 		}

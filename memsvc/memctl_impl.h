@@ -13,7 +13,8 @@ struct memctl {
 	/* (any) */
 	_Atomic uint64_t committed;   /* frames set aside by admission; kept <= admissible by CAS */
 	_Atomic uint64_t reserved;    /* frames that builders are about to take */
-	_Atomic uint64_t room_wanted; /* frames the next builder waits for */
+	_Atomic uint64_t room_wanted; /* frames a builder waits for; it asks again until then */
+	_Atomic uint64_t room_until_ns;
 	/* Written by pCPU 0, read by any. */
 	uint64_t own; /* frames the hypervisor used before the first domain */
 	_Atomic uint32_t state;

@@ -12,7 +12,8 @@
 #define IDLE_NS NS_PER_SEC	      /* between two while memory is plenty */
 #define STARVED_NS (100 * NS_PER_MS)
 #define STUCK_NS NS_PER_SEC
-#define SAMPLE_SLICE 64 /* domains in one tick */
+#define ROOM_NS (2 * NS_PER_SEC) /* a builder waits that long before the guests wait for it */
+#define SAMPLE_SLICE 64		 /* domains in one tick */
 /* A domain's use for more memory than it has: an eighth, and this much, between two divisions. */
 #define GROWTH 256
 #define BALLOON_MIN_STEP 16
@@ -33,7 +34,7 @@ static struct {
 	_Atomic bool msg_busy;
 	_Atomic bool starved; /* an allocation has failed since the last tick */
 	bool look;
-	uint64_t starved_until, divided_ns, told_ns;
+	uint64_t starved_until, divided_ns, told_ns, room_since;
 	unsigned sample_at;
 	/* Progress while memory is low. */
 	uint64_t moved, progress_ns;
@@ -49,10 +50,16 @@ static uint64_t minus(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-/* Free, and not spoken for by a builder. */
-static uint64_t free_to_give(void)
+/* What builders wait for. */
+static uint64_t room(uint64_t now)
 {
-	return minus(frames_free_count(), get(&memctl.reserved) + get(&memctl.room_wanted));
+	return now < get(&memctl.room_until_ns) ? get(&memctl.room_wanted) : 0;
+}
+
+/* Free, and not spoken for by a builder. */
+static uint64_t free_to_give(uint64_t now)
+{
+	return minus(frames_free_count(), get(&memctl.reserved) + room(now));
 }
 
 /* ---- working sets ---- */
@@ -278,7 +285,8 @@ static void watch(unsigned n, enum mem_state state, uint64_t now)
 
 static void divide(enum mem_state state, uint64_t now)
 {
-	uint64_t data, retired, free = free_to_give(), kept = policy_mark(MEM_HIGH, frames_total());
+	uint64_t data, retired, free = free_to_give(now),
+				kept = policy_mark(MEM_HIGH, frames_total());
 	unsigned n = collect(&data, &retired);
 	unsigned over = 0;
 
@@ -298,9 +306,10 @@ static void divide(enum mem_state state, uint64_t now)
 		over += above;
 	}
 	balloons(n, state, free, now);
-	atomic_store(&memctl.squeezed, get(&memctl.room_wanted) && !over);
-	atomic_store(&memctl.room_wanted, 0); /* who still waits asks again */
-	atomic_store(&memory_tight, state == MEM_LOW && over);
+	atomic_store(&memctl.squeezed, room(now) && !over);
+	if (!room(now))
+		run.room_since = now;
+	atomic_store(&memory_tight, over && (state == MEM_LOW || now - run.room_since > ROOM_NS));
 	swap(n, state, free + retired, now);
 	watch(n, state, now);
 }
@@ -337,7 +346,7 @@ static void tick(struct timer *t, uint64_t now)
 	}
 	if (now < run.starved_until)
 		s = MAX(s, MEM_HARD);
-	if (get(&memctl.room_wanted))
+	if (room(now))
 		s = MAX(s, MEM_SOFT);
 	if (s > atomic_load(&memctl.state))
 		run.look = true;

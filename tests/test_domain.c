@@ -342,7 +342,7 @@ Test(domains_boot, some_bad)
 
 Test(domains_boot, ended_on_request)
 {
-	run("guest name=a kernel=k0 mem=8M\nguest name=b kernel=k0 mem=8M\n", 1, "xq");
+	run("guest name=a kernel=k0 mem=8M\nguest name=b kernel=k0 mem=8M\n", 1, "x\nq\n");
 	cr_assert_eq(boot_status, POWEROFF_FAILED);
 	says("\"guest\":\"a\",\"domid\":1,\"kind\":\"pv\",\"state\":\"killed\",\"reason\":\"ended "
 	     "on request\"");
