@@ -212,13 +212,14 @@ void name_drop(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word)
 {
 	mfn_t m = p2m_mfn(word);
 
+	/* Of any frame, as in a break: the name may be promised again, and be written. */
+	rmap_clear_all(mm, rec, gfn, INVALID_MFN);
 	if (word & P2M_SWAPPED) {
 		swap_free((uint32_t)m.v);
 		return;
 	}
 	if (!(word & P2M_VALID))
 		return;
-	rmap_clear_all(mm, rec, gfn, m);
 	if (!(word & P2M_SHARED)) {
 		mm_count(mm, MMK_RETIRED, 1);
 		tlb_retire(mm, page_of(m));
