@@ -7,7 +7,7 @@
 #include "percpu/log.h"
 
 #define TICK_NS (20 * NS_PER_MS)
-#define TICK_SHORT_NS (2 * NS_PER_MS) /* while memory is not far from short */
+#define TICK_SHORT_NS (5 * NS_PER_MS) /* while memory is not far from short */
 #define LOOK_MIN_NS (2 * NS_PER_MS)   /* between two divisions, however often they are asked for */
 #define IDLE_NS NS_PER_SEC	      /* between two while memory is plenty */
 #define STARVED_NS (100 * NS_PER_MS)

@@ -5,6 +5,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "core/host/host.h"
+#include "memsvc/name.h"
 #include "memsvc/policy.h"
 
 static struct sampler s;
@@ -75,4 +77,57 @@ Test(sample, converges)
 				  load, s.slow);
 			cr_assert(s.fast <= want + 2 && want <= s.fast + 2);
 		}
+}
+
+/* The guest reads @percent of its first thousand names, evenly spread. */
+static void touch_some(struct mm *mm, unsigned percent)
+{
+	for (uint64_t gfn = 0; gfn < 1000; gfn++)
+		if (gfn * 37 % 100 < percent)
+			cr_assert_eq(name_touch(mm, gfn, false, false), 0);
+}
+
+/* On real memory: the estimate says how much of it is touched. */
+Test(sample, counts_what_is_touched)
+{
+	static struct mm mm;
+	struct mem_range r = {HOST_FIRST_MFN << PAGE_SHIFT, 8000UL << PAGE_SHIFT};
+	const uint64_t period = 1000;
+	uint64_t now = 1, run = 0;
+
+	host_arena_init(8000);
+	cr_assert_eq(frames_init(&r, 1), 0);
+	host_sim_init(1);
+	cr_assert_eq(mm_init(&mm, 1, 4000), 0);
+	mm_promise_all(&mm);
+	/* Only a quarter of its names have a frame: only these count. */
+	for (uint64_t gfn = 0; gfn < 1000; gfn++)
+		cr_assert_eq(name_touch(&mm, gfn, true, false), 0);
+	cr_assert_not(sample_step(&s, &mm, now, run, period, 200));
+	cr_assert_eq(s.n, 200);
+	for (uint32_t i = 0; i < s.n; i++)
+		cr_assert_lt(s.gfn[i], 1000);
+	/* 30% of them; found within the period, and at its end. */
+	touch_some(&mm, 30);
+	now += period / 2;
+	run += period / 2;
+	cr_assert(sample_step(&s, &mm, now, run, period, 200));
+	cr_assert(s.touched > 30 && s.touched < 95, "%u of 200", s.touched);
+	cr_assert_eq(sampler_estimate(&s), POLICY_ONE);
+	now += period;
+	run += period / 2;
+	cr_assert(sample_step(&s, &mm, now, run, period, 200));
+	cr_assert(percent(sampler_estimate(&s)) > 15 && percent(sampler_estimate(&s)) < 48);
+	/* Nothing any more: periods of an idle guest end by real time, and the estimate falls. */
+	for (unsigned i = 0; i < 40; i++) {
+		now += 2 * period;
+		cr_assert(sample_step(&s, &mm, now, run, period, 200));
+	}
+	cr_assert_lt(percent(sampler_estimate(&s)), 2);
+	/* All of it: the estimate rises within the period. */
+	touch_some(&mm, 100);
+	now += period / 2;
+	run += period / 2;
+	cr_assert(sample_step(&s, &mm, now, run, period, 200));
+	cr_assert_gt(percent(sampler_estimate(&s)), 45);
 }
