@@ -186,7 +186,6 @@ enum stat {
 	S_MERGED,
 	S_ZEROED,
 	S_SWAPPED,
-	S_STALE,
 	S_SAMPLED,
 	S_KINDS
 };

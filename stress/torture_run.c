@@ -14,16 +14,11 @@ enum torture_variant torture_variant;
 struct torture_config tc;
 struct tcpu tcpus[T_MAX_CPUS];
 
-const char *const stat_names[S_KINDS] = {"operations",	  "TLB hits",
-					 "walks",	  "faults",
-					 "out of memory", "words written",
-					 "words checked", "pages checked",
-					 "remaps",	  "copies",
-					 "tables",	  "given up",
-					 "populated",	  "hypervisor writes",
-					 "guarded",	  "merged",
-					 "zero",	  "swapped",
-					 "stale leaves",  "sampled"};
+const char *const stat_names[S_KINDS] = {
+	"operations",	 "TLB hits",	      "walks",	 "faults", "out of memory", "words written",
+	"words checked", "pages checked",     "remaps",	 "copies", "tables",	    "given up",
+	"populated",	 "hypervisor writes", "guarded", "merged", "zero",	    "swapped",
+	"sampled"};
 
 static uint64_t total[S_KINDS], recycled, rounds_done;
 static uint64_t round_seed;
@@ -166,7 +161,7 @@ static void machine_make(void)
 		domain_make(i);
 	page_cache_drain(&this_pcpu()->pages);
 	/* The pCPU of the set-up is forgotten now, with what it had counted. */
-	counted = free_at_start - frames_free_count();
+	counted = atomic_load(&this_pcpu()->pages.allocs) - atomic_load(&this_pcpu()->pages.frees);
 }
 
 /* ---- the pCPUs --------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  * a small array instead of the sharing table.
  */
 #include "memsvc/page_hash.h"
+#include "memsvc/swap.h"
 #include "torture.h"
 
 #define BATCH 48
@@ -148,6 +149,14 @@ static void sample(struct tcpu *t, struct rnd *r)
 	}
 }
 
+/* Memory is short, and taken away at random; for a moment guests may have none. */
+static void squeeze(struct tcpu *t, struct rnd *r)
+{
+	t->n[S_SWAPPED] +=
+		swap_pump(mm_at((unsigned)rnd_to(r, tc.domains)), 1 + (unsigned)rnd_to(r, 40));
+	atomic_store(&memory_tight, !rnd_to(r, 8));
+}
+
 void scan_begin(struct tcpu *t)
 {
 	t->scan = &scanners[t->id];
@@ -158,10 +167,14 @@ void scan_step(struct tcpu *t, struct rnd *r)
 {
 	struct scanner *s = t->scan;
 
+	if (!rnd_to(r, 32))
+		atomic_store_explicit(&memory_tight, false, memory_order_relaxed);
 	switch (s->state) {
 	case IDLE:
 		if (!rnd_to(r, 4))
 			sample(t, r);
+		else if (!rnd_to(r, 4))
+			squeeze(t, r);
 		else
 			guard(t, s, r);
 		break;
@@ -185,4 +198,7 @@ void scan_end(struct tcpu *t)
 	while (t->scan->state == WAITING && !atomic_load(&t->scan->gp_over))
 		between();
 	t->scan->state = IDLE;
+	atomic_store(&memory_tight, false);
+	for (unsigned d = 0; d < tc.domains; d++)
+		swap_pump_stop(mm_at(d));
 }

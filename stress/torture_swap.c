@@ -4,6 +4,7 @@
  * that is, until a grace period after it was freed, and is freed once.
  */
 #include "memsvc/swap.h"
+#include "memsvc/swap_pump.h"
 #include "torture.h"
 
 #define SLOTS 2048
@@ -99,6 +100,8 @@ void torture_swap_init(void)
 	for (unsigned i = 0; i <= SLOTS; i++)
 		atomic_store(&slots[i].state, FREE);
 	swap_use(&device);
+	if (swap_pump_init(tc.mutators + tc.scanners))
+		torture_fail("no memory for the swap pumps");
 }
 
 bool torture_swap_out(struct mm *mm, gfn_t gfn, uint64_t word, const void *page)

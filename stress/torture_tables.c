@@ -29,8 +29,13 @@ static long set_entry(uint64_t table, unsigned i, uint64_t val)
 
 static void must_set(struct tcpu *t, uint64_t table, unsigned i, uint64_t val)
 {
-	long rc = set_entry(table, i, val);
+	long rc;
 
+	/* Out of memory: what there is may be in other pCPUs' caches. */
+	while ((rc = set_entry(table, i, val)) == -XEN_ENOMEM) {
+		between();
+		sched_yield();
+	}
 	if (rc)
 		torture_fail("domain %u: entry %u of table %lu refused: %ld", t->dom, i,
 			     (unsigned long)table, rc);
@@ -58,7 +63,9 @@ static bool change_leaf(struct tcpu *t, uint64_t va, uint64_t val, bool everywhe
 
 	switch (rnd_to(&t->r, 3)) {
 	case 0:
-		return !do_update_va_mapping(va, val, flags);
+		while ((rc = (int)do_update_va_mapping(va, val, flags)) == -HC_CONTINUE)
+			between();
+		return !rc;
 	case 1: /* a trapped store */
 		do {
 			if (mm_pt_read(tmm(t), arch_guest_root(), at, &old))
