@@ -320,6 +320,25 @@ Test(memctl, swaps_who_cannot_balloon)
 	all_end();
 }
 
+/* Not one frame is left: pages are swapped out all the same, and frames come back. */
+Test(memctl, swaps_without_a_frame)
+{
+	machine(FRAMES);
+	for (unsigned i = 0; i < 2; i++)
+		guest(500, 100, false)->upto = NAMES;
+	run_ms(6000);
+	cr_assert_eq(state(), MEM_HIGH);
+	while (mfn_valid_value(page_alloc(0)))
+		;
+	cr_assert_eq(frames_free_count(), 0);
+	memctl_kick();
+	run_ms(5000);
+	cr_assert_gt(mm_sum(&guests[0].d->mm, MMN_SWAPPED), 300);
+	cr_assert_gt(frames_free_count(), 300);
+	cr_assert_not(memctl_exhausted());
+	all_end();
+}
+
 /* Nothing may be swapped, and nobody balloons: it is said, and nobody hangs or is taken below min. */
 Test(memctl, used_up)
 {
