@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""Merged pages per CPU second: Xylem's scanner against Linux KSM on the same images."""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from launch import build, report, ui
+from launch.errors import Parser, UsageError, XylemError
+from launch.units import parse_int
+
+KSM = Path("/sys/kernel/mm/ksm")
+MAP_COUNT = Path("/proc/sys/vm/max_map_count")
+GOAL = 5.0
+# What is best for KSM: no pauses, no limit, no advisor, zero pages without a search, and pages that
+# have not changed skipped.
+SETTINGS = {"sleep_millisecs": "0", "pages_to_scan": "1000000", "use_zero_pages": "1",
+            "smart_scan": "1", "advisor_mode": "none"}
+
+
+@dataclass
+class Mix:
+    """What the images are made of; see stress/share_bench.c."""
+
+    guests: int
+    mib: int
+    equal: int
+    zero: int
+    run: int
+    scatter: bool
+    seed: int
+    writes: int
+
+    def words(self) -> list[str]:
+        """Arguments of the program."""
+        return [str(int(value)) for value in asdict(self).values()]
+
+
+def knob(path: Path) -> str:
+    """The present value: of a list of words, the one in brackets."""
+    text = path.read_text(encoding="ascii").strip()
+    return text.split("[")[1].split("]")[0] if "[" in text else text
+
+
+def others() -> list[str]:
+    """Processes with memory that ksmd would scan as well; QEMU's is, unless told otherwise."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if "ksm_mergeable: yes" in (path / "ksm_stat").read_text(encoding="ascii"):
+                found.append(f"{path.name} ({(path / 'comm').read_text().strip()})")
+        except OSError:
+            pass  # it has ended
+    return found
+
+
+def alone(wait: int) -> None:
+    """ksmd must have only our images to scan, else its CPU time says nothing."""
+    deadline = time.monotonic() + wait
+    while (found := others()):
+        if time.monotonic() >= deadline:
+            raise XylemError("KSM would scan memory of other processes too: " + " ".join(found) +
+                             " (QEMU: -machine mem-merge=off)")
+        time.sleep(0.2)
+
+
+def stop(*_: object) -> None:
+    """SIGTERM: leave by way of the clean-up."""
+    raise XylemError("terminated")
+
+
+@contextmanager
+def settings(maps: int) -> Iterator[dict[str, str]]:
+    """KSM and the limit on mappings set for the run, and set back after it; yields what is set."""
+    wanted = {KSM / name: value for name, value in SETTINGS.items() if (KSM / name).exists()}
+    if not KSM.is_dir() or os.geteuid() != 0:
+        raise UsageError("bench share needs root and a kernel with KSM (CONFIG_KSM)")
+    if knob(KSM / "run") == "1" or knob(KSM / "pages_shared") != "0":
+        raise UsageError("KSM is in use on this machine; bench share would disturb it")
+    if int(knob(MAP_COUNT)) < maps:
+        wanted[MAP_COUNT] = str(maps)
+    before = {path: knob(path) for path in [*wanted, KSM / "run"]}
+    handler = signal.signal(signal.SIGTERM, stop)
+    try:
+        for path, value in wanted.items():
+            path.write_text(value, encoding="ascii")
+        yield {path.name: knob(path) for path in wanted if path.parent == KSM}
+    finally:
+        (KSM / "run").write_text("2", encoding="ascii")  # merge nothing, forget what was
+        for path, value in before.items():
+            path.write_text(value, encoding="ascii")
+        signal.signal(signal.SIGTERM, handler)
+
+
+def program(where: Path, words: list[str]) -> dict[str, Any]:
+    """Run share_bench; its one line of results."""
+    result = subprocess.run([str(where / "stress" / "share_bench"), *words], check=False,
+                            stdout=subprocess.PIPE, text=True, timeout=1200)
+    if result.returncode:
+        raise XylemError(f"share_bench {' '.join(words)}: exit status {result.returncode}")
+    data: dict[str, Any] = json.loads(result.stdout)
+    if data.get("wrong"):
+        raise XylemError(f"share_bench {' '.join(words)}: {data['wrong']} pages were wrong")
+    return data
+
+
+def per_cpu_s(data: dict[str, Any]) -> float:
+    """Merged pages per CPU second."""
+    return float(data["merged"] / data["cpu_s"])
+
+
+def compare(where: Path, mix: Mix, rounds: int, wait: int) -> dict[str, Any]:
+    """Both, in turns; the ratio is the median of the rounds'."""
+    runs: list[dict[str, Any]] = []
+    while len(runs) < rounds:
+        alone(wait)
+        ksm = program(where, ["ksm", *mix.words()])
+        if others():
+            continue  # somebody came in between
+        xylem = program(where, ["xylem", *mix.words()])
+        runs.append({"ksm": ksm, "xylem": xylem, "ratio": per_cpu_s(xylem) / per_cpu_s(ksm)})
+        ui.say(f"  round {len(runs)}: KSM {per_cpu_s(ksm):,.0f}, Xylem {per_cpu_s(xylem):,.0f} pages "
+               f"per CPU second: {runs[-1]['ratio']:.2f}")
+
+    def median(side: str) -> float:
+        return statistics.median(per_cpu_s(run[side]) for run in runs)
+
+    return {"mix": asdict(mix), "merge_ratio": statistics.median(run["ratio"] for run in runs),
+            "xylem_merged_per_cpu_s": median("xylem"), "ksm_merged_per_cpu_s": median("ksm"),
+            "rounds": runs}
+
+
+def rates(where: Path, mix: Mix) -> dict[str, float]:
+    """Hashing every page against reading it, bytes per CPU second of one core."""
+    data = program(where, ["rates", *mix.words()])
+    return {"scan_bandwidth": data["hash_bytes_s"], "read_bandwidth": data["read_bytes_s"],
+            "scan_bandwidth_cached": data["hash_cached_bytes_s"],
+            "read_to_scan": data["read_bytes_s"] / data["hash_bytes_s"]}
+
+
+def mixes(args: Any) -> dict[str, Mix]:
+    """The images asked for, and variants of them."""
+    base = Mix(parse_int(args.guests, "--guests", 2, 16), parse_int(args.mib, "--mib", 2, 1024),
+               parse_int(args.equal, "--equal", 0, 100), parse_int(args.zero, "--zero", 0, 100),
+               parse_int(args.run, "--run", 1, 512), args.scatter,
+               parse_int(args.seed, "--seed", 0, 10**17),
+               parse_int(args.writes, "--writes", 0, 1000000))
+    if base.zero > base.equal:
+        raise UsageError("--zero is part of --equal and cannot be more")
+    found = {"asked": base}
+    if args.all:
+        for run, scatter in ((1, False), (16, False), (1, True), (16, True)):
+            found[f"run {run}{', scattered' if scatter else ''}"] = Mix(
+                base.guests, base.mib, base.equal, base.zero, run, scatter, base.seed,
+                base.writes)
+    return found
+
+
+def main(argv: list[str]) -> int:
+    """The command."""
+    parser = Parser(prog="./xylem bench share", description=__doc__,
+                    epilog="Needs root: it sets KSM's parameters and sets them back.")
+    parser.add_argument("--guests", metavar="N", default="4", help="images (4)")
+    parser.add_argument("--mib", metavar="N", default="128", help="MiB of each (128)")
+    parser.add_argument("--equal", metavar="PERCENT", default="75",
+                        help="pages equal in all images (75)")
+    parser.add_argument("--zero", metavar="PERCENT", default="5", help="of all, zero pages (5)")
+    parser.add_argument("--run", metavar="PAGES", default="1",
+                        help="pages of one kind come in runs of this length or a multiple (1)")
+    parser.add_argument("--scatter", action="store_true",
+                        help="equal pages are at other places in each image")
+    parser.add_argument("--all", action="store_true", help="other run lengths and places as well")
+    parser.add_argument("--writes", metavar="N", default="1000",
+                        help="pages per second that the writer changes and checks (1000)")
+    parser.add_argument("--rounds", metavar="N", default="3", help="repetitions (3)")
+    parser.add_argument("--wait", metavar="SECONDS", default="60",
+                        help="for other processes with mergeable memory to end (60)")
+    parser.add_argument("--seed", metavar="S", default="1", help="of the images (1)")
+    parser.add_argument("--json", metavar="FILE", help="write the results there")
+    args = parser.parse_args(argv)
+    wanted = mixes(args)
+    rounds = parse_int(args.rounds, "--rounds", 1, 100)
+    wait = parse_int(args.wait, "--wait", 0, 86400)
+    where = build.build("host", ["stress_share_bench"], "the sharing benchmark")
+
+    pages = max(mix.guests * mix.mib * 256 for mix in wanted.values())
+    with settings(2 * pages + 65536) as ksm:
+        ui.say("bench share: KSM with " + " ".join(f"{k}={v}" for k, v in ksm.items()))
+        found = {}
+        for name, mix in wanted.items():
+            ui.say(f"bench share: {name}: {mix}")
+            found[name] = compare(where, mix, rounds, wait)
+    data: dict[str, Any] = {"schema": 1, **found["asked"], **rates(where, wanted["asked"]),
+                            "goal": GOAL, "ksm_settings": ksm, "mixes": found}
+    rows = [[name, f"{one['ksm_merged_per_cpu_s']:,.0f}", f"{one['xylem_merged_per_cpu_s']:,.0f}",
+             f"{one['merge_ratio']:.2f}"] for name, one in found.items()]
+    print(report.render(["images", "KSM", "Xylem", "ratio"], rows))
+    print(f"merged pages per CPU second; goal: ratio {GOAL:g}")
+    print(f"hashing {data['scan_bandwidth'] / 1e9:.2f} GB/s, reading "
+          f"{data['read_bandwidth'] / 1e9:.2f} GB/s: {data['read_to_scan']:.2f} times; goal: 2")
+    if args.json:
+        report.write_json(Path(args.json), data)
+    return 0
