@@ -232,7 +232,10 @@ static int admit(struct build *b, const struct guest_config *g, domid_t id)
 	rc = create(b, g, id);
 	if (rc)
 		memctl_unadmit(charge);
-	else
+	/* Others have been faster; or what such a try had taken is still being returned. */
+	if (rc == -XEN_ENOMEM || (id && rc == -XEN_EEXIST))
+		return -XEN_EAGAIN;
+	if (!rc)
 		memctl_domain_init(b->d, max, min,
 				   g->shares ? g->shares : policy_default_shares(max), charge);
 	return rc;
@@ -255,7 +258,7 @@ static int fill(struct build *b, const struct guest_config *g)
 	fill_start_info(b, g->cmdline, port);
 	build_tables(b);
 	if (b->no_memory)
-		return refuse(b, XEN_ENOMEM, "not enough host memory to load it: %lu MiB are free",
+		return refuse(b, XEN_EAGAIN, "not enough host memory to load it: %lu MiB are free",
 			      (unsigned long)(frames_free_count() >> 8));
 	return setup_vcpu0(b);
 }

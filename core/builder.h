@@ -42,8 +42,8 @@ int build_layout(struct build_layout *l, const struct elf_kernel *k, uint64_t nr
  * domain_build() - create and fill a domain; it is ready for domain_start().
  * @id: its domain id, 0 for any. @mods, @n: the boot modules kernel= and initrd= name.
  * Returns 0 and the domain, or a negated errno and one line in @why; what it held
- * then comes back (domain_destroy()). -XEN_EAGAIN: nothing was begun, room is being made for it in
- * memory; call again some ms later.
+ * then comes back (domain_destroy()). -XEN_EAGAIN: memory is short, and the
+ * controller makes room; call again some ms later.
  * May run on several pCPUs at once; in the hypervisor's own context, not a guest's.
  */
 int domain_build(const struct guest_config *g, domid_t id, const struct boot_module *mods,

@@ -84,6 +84,27 @@ static bool claim(unsigned id)
 	       !atomic_exchange(&slots[id].claimed, true);
 }
 
+/* Memory for a claimed slot. */
+static bool block_make(struct domain_slot *s)
+{
+	mfn_t m;
+
+	if (s->block)
+		return true;
+	m = frames_alloc_contig(DOMAIN_PAGES);
+	if (!mfn_valid_value(m))
+		return false;
+	s->block = arch_mfn_to_virt(m);
+	return true;
+}
+
+void domains_prepare(unsigned n)
+{
+	for (unsigned id = 1; id <= n && id <= MAX_DOMAINS; id++)
+		if (!block_make(&slots[id]))
+			return;
+}
+
 /* A zeroed block with an id of its own; NULL with *@err. */
 static struct domain *block_get(domid_t want, int *err)
 {
@@ -101,15 +122,10 @@ static struct domain *block_get(domid_t want, int *err)
 	if (id > MAX_DOMAINS)
 		return NULL;
 	s = &slots[id];
-	if (!s->block) {
-		mfn_t m = frames_alloc_contig(DOMAIN_PAGES);
-
-		if (!mfn_valid_value(m)) {
-			atomic_store(&s->claimed, false);
-			*err = -XEN_ENOMEM;
-			return NULL;
-		}
-		s->block = arch_mfn_to_virt(m);
+	if (!block_make(s)) {
+		atomic_store(&s->claimed, false);
+		*err = -XEN_ENOMEM;
+		return NULL;
 	}
 	memset(s->block, 0, DOMAIN_PAGES * PAGE_SIZE);
 	s->block->id = (domid_t)id;

@@ -172,6 +172,12 @@ void domain_crash(struct domain *d, const char *fmt, ...) PRINTF(2, 3);
 /** domains_init() - once, before the first domain. */
 void domains_init(void);
 
+/**
+ * domains_prepare() - take the memory for domains 1 to @n that has to be contiguous, while there is
+ * such memory; as far as it goes. At start-up, before the first domain.
+ */
+void domains_prepare(unsigned n);
+
 struct domain_params {
 	const char *name, *kind;
 	domid_t id; /* 1 to MAX_DOMAINS; 0: the lowest free */

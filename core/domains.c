@@ -290,6 +290,7 @@ static void read_config(const char *text, size_t len)
 	run.records = table(n, sizeof(*run.records));
 	/* An array of pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
 	run.jobs = table(n, sizeof(*run.jobs));
+	domains_prepare(n);
 	config_open(&reader, text, len);
 	while ((kind = config_next(&reader, &item)) != CONFIG_END) {
 		if (kind == CONFIG_SET)
