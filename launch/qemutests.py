@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch import build, ui
+from launch import build, memtests, ui
 from launch.records import parse_log
 from launch.tally import Tally
 
@@ -63,6 +63,15 @@ def panic_shown(_: dict[str, Any], log: str) -> str:
     return f"the log has not once each: {missing}" if missing else ""
 
 
+def memory_moved(*keys: str) -> Check:
+    """Each of these host-wide numbers was above 0 at some time."""
+    def check(data: dict[str, Any], _: str) -> str:
+        never = [key for key in keys if not any(sample["total"].get(key)
+                                                for sample in data["mem_series"])]
+        return f"always 0 in the memory records: {' '.join(never)}" if never else ""
+    return check
+
+
 EVIL_SURVIVES = ("hypercalls", "maps", "ptwrite", "priv", "flood", "oom", "badiret", "badgdt")
 
 CASES = [
@@ -104,6 +113,13 @@ CASES = [
     Case("more vCPUs than the legacy limit, moving between pCPUs",
          ["--pcpus", "8", "--guest", "mini-smp:2,vcpus=36", "--guest", "mini-burn:2"],
          timeout=240),
+    Case("verifying guests that share and unshare",
+         ["--pcpus", "4", "--scan-rate", "1000000", "--mem-period", "500",
+          "--guest", "mini-pattern:2,vcpus=2,cmdline=pages=1000 secs=15 pause_ms=100"],
+         quick=True, check=memory_moved("scanned", "shared", "saved", "broken")),
+    Case("guests that hold memory, touch it and cache in it",
+         ["--pcpus", "4", "--guest", "mini-touch", "--guest", "mini-cache", "--guest",
+          "mini-balloon,vcpus=2", "--guest", "mini-idle,cmdline=touch=4 secs=3"], quick=True),
     Case("stress-ng beside a mini guest",
          ["--pcpus", "4", "--guest", "linux,vcpus=4,mem=512M,cmdline=xylem.task=stress=10",
           "--guest", "mini:2"],
@@ -199,3 +215,4 @@ def run_all(tally: Tally, quick: bool, match: str) -> None:
     if match in name and not quick:
         wrong = run_attached()
         tally.add(f"boot: {name}", not wrong, wrong)
+    memtests.run_all(tally, quick, match)

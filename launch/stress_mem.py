@@ -13,6 +13,7 @@ from launch.lab import Instance
 from launch.memory import PAGES_PER_MIB, mib
 from launch.units import parse_int, parse_size
 
+BOOT_S = 40  # what Linux needs to start among busy guests
 SCAN_RATE = 1000000  # pages per second: as fast as the scanners can
 # What the run must have made happen for its verdict to mean anything.
 MUST_HAPPEN = ("shared", "saved", "swapped", "ballooned", "broken")
@@ -25,20 +26,21 @@ class Plan:
         self.seed, self.seconds = seed, seconds
         self.mem: dict[str, int] = {}  # MiB
         self.args: list[str] = []
+        own = seconds + BOOT_S  # of those that start at once
         for index in range(1 if small else 2):
             self._add("linux", f"linux{index + 1}", 192, 2 if small else 4,
                       f"quiet xylem.task=memstress={seconds}")
         for index in range(2 if small else 4):
             self._add("mini-pattern", f"pattern{index + 1}", 16 if small else 40,
                       2 if small else 4,
-                      f"pages={2500 if small else 7000} secs={seconds} every=30 "
-                      f"seed={seed + index} pause_ms={index * 50}")
+                      f"pages={2500 if small else 7000} secs={own} every=30 "
+                      f"seed={seed + index} pause_ms={100 + index * 100}")
         phases = "/".join(f"{size}:3" for size in ((12, 2) if small else (40, 4, 24)))
         for index in range(1 if small else 2):
             self._add("mini-touch", f"touch{index + 1}", 20 if small else 56, 1,
-                      f"phases={phases} repeat={max(1, seconds // (6 if small else 9))} "
+                      f"phases={phases} repeat={own // (6 if small else 9)} "
                       f"every_ms=30000 seed={seed + index}")
-        self._add("mini-mem", "mem1", 8, 2, f"seed={seed} steps={100 * seconds}")
+        self._add("mini-mem", "mem1", 8, 2, f"seed={seed} steps={1000 * seconds}")
 
     def _add(self, kind: str, name: str, mem: int, vcpus: int, cmdline: str) -> None:
         self.mem[name] = mem
@@ -118,7 +120,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--minutes", metavar="N", default="10", help="how long (10)")
     parser.add_argument("--seconds", metavar="N", help="the same in seconds")
     parser.add_argument("--pcpus", metavar="N", default="8", help="physical CPUs (8)")
-    parser.add_argument("--mem", metavar="SIZE", help="host memory (640M; small: 288M)")
+    parser.add_argument("--mem", metavar="SIZE", help="host memory (640M; small: 240M)")
     parser.add_argument("--small", action="store_true", help="fewer and smaller guests")
     parser.add_argument("--seed", metavar="S", help="default: from the time of day")
     parser.add_argument("--json", metavar="FILE", help="write the results there")
@@ -128,7 +130,7 @@ def main(argv: list[str]) -> int:
                else 60 * parse_int(args.minutes, "--minutes", 1, 10**4))
     seed = parse_int(args.seed or str(int(time.time())), "--seed", 0, 10**15)
     plan = Plan(seconds, seed, args.small)
-    mem = parse_size(args.mem, "--mem") >> 20 if args.mem else (288 if args.small else 640)
+    mem = parse_size(args.mem, "--mem") >> 20 if args.mem else (240 if args.small else 640)
     words = ["--pcpus", str(parse_int(args.pcpus, "--pcpus", 1, 255)), "--mem", f"{mem}M",
              "--scan-rate", str(SCAN_RATE), "--set", "mem.sample_ms=1000",
              "--set", "mem.balloon_wait_ms=500", *plan.args]

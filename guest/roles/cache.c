@@ -7,8 +7,8 @@
  * the cache, the least recently used pages first.
  *
  * `wait` is the number of pages that must be in the balloon before it starts.
- * It fills the cache until it has read `warm` times as many pages as the files
- * have, then counts for `secs`.
+ * It fills the cache by `warm` accesses for each page of the files, then counts
+ * for `secs`.
  */
 #include "roles/roles.h"
 #include "rt/balloon.h"
@@ -143,12 +143,12 @@ static void follow(void)
 	balloon_adjust();
 }
 
-static uint64_t run(uint64_t until_ns, unsigned long until_misses)
+static uint64_t run(uint64_t until_ns, unsigned long accesses)
 {
 	uint64_t start = time_ns();
 
 	cache.ops = cache.misses = cache.writebacks = 0;
-	while (time_ns() < until_ns && cache.misses < until_misses) {
+	while (time_ns() < until_ns && cache.ops < accesses) {
 		access();
 		follow();
 	}
@@ -169,7 +169,7 @@ void role_cache(void)
 	printf("mini: cache ready t_ms=%lu\n", time_ns() / 1000000);
 	while (balloon_pages() < wait)
 		sleep_until(time_ns() + NS / 100);
-	run(~0ULL, arg_num("warm", 2) * cache.files);
+	run(~0ULL, arg_num("warm", 8) * cache.files);
 	took = run(time_ns() + secs * NS, ~0UL);
 	role_pass("seed=%lu ops=%lu misses=%lu writebacks=%lu elapsed_ns=%lu ops_per_s=%lu "
 		  "cached_pages=%lu ballooned_pages=%lu",
