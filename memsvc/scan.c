@@ -124,11 +124,9 @@ static void hash(struct scanner *s, uint64_t now)
 
 	if (!d || now - s->begun_ns > BATCH_AGE_NS)
 		s->done = s->n;
-	for (unsigned i = 0; i < SCAN_SLICE && s->done < s->n && !preempt_pending(); i++) {
-		const struct scan_page *page = &s->page[s->done++];
-
-		scan_hash(&d->mm, page, s->done < s->n ? page + 1 : page);
-	}
+	if (s->done < s->n)
+		s->done += scan_hash_some(&d->mm, &s->page[s->done],
+					  MIN(s->n - s->done, (unsigned)SCAN_SLICE));
 	if (s->done == s->n) {
 		s->n = 0;
 		s->phase = SCAN_PICK;
@@ -144,8 +142,9 @@ static bool step(struct scanner *s, uint64_t now, uint64_t *due)
 	}
 	switch (s->phase) {
 	case SCAN_PICK:
+		/* What has been begun is finished, though others have used up the rate meanwhile. */
 		*due = scan_due(NULL);
-		if (*due > now)
+		if (*due > now && !s->n && !s->looks)
 			return false;
 		if (pick(s, now, due))
 			return true;
