@@ -53,6 +53,14 @@ bool share_table_ready(void)
 	return table != NULL;
 }
 
+void share_table_fetch(uint64_t hash)
+{
+	const char *group = (const char *)group_of(hash);
+
+	for (unsigned i = 0; i < SHARE_LINES; i++)
+		__builtin_prefetch(group + (size_t)i * CACHE_LINE, 1);
+}
+
 void share_look_start(struct share_look *l, uint64_t hash)
 {
 	l->group = group_of(hash);
@@ -145,7 +153,7 @@ bool share_table_insert(uint64_t hash, mfn_t f, bool shared)
 	return false;
 }
 
-void share_table_remove(uint64_t hash, mfn_t f)
+static void remove_entry(uint64_t hash, mfn_t f, bool shared)
 {
 	_Atomic uint64_t *group = group_of(hash);
 	uint64_t key = tag_of(hash) | f.v;
@@ -153,17 +161,22 @@ void share_table_remove(uint64_t hash, mfn_t f)
 	for (unsigned i = 0; i < SHARE_WORDS && nr_groups; i++) {
 		uint64_t e = atomic_load_explicit(&group[i], memory_order_relaxed);
 
-		/* Again when it turned from hint to shared meanwhile. */
-		while (!((e ^ key) & ENTRY_KEY) &&
+		/* Once more when it turned from hint to shared meanwhile. */
+		while (!((e ^ key) & (shared ? ENTRY_KEY : UINT64_MAX)) &&
 		       !atomic_compare_exchange_weak_explicit(
 			       &group[i], &e, 0, memory_order_relaxed, memory_order_relaxed))
 			;
 	}
 }
 
+void share_table_remove(uint64_t hash, mfn_t f)
+{
+	remove_entry(hash, f, false);
+}
+
 void share_table_forget(mfn_t f)
 {
-	share_table_remove(atomic_load_explicit(&page_of(f)->dom.hash, memory_order_relaxed), f);
+	remove_entry(atomic_load_explicit(&page_of(f)->dom.hash, memory_order_relaxed), f, true);
 }
 
 uint64_t share_table_entries(bool shared)

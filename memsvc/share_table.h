@@ -51,6 +51,9 @@ struct share_look {
 	unsigned at;
 };
 
+/** share_table_fetch() - bring what a lookup of @hash will read into the cache. */
+void share_table_fetch(uint64_t hash);
+
 /** share_look_start() - look up @hash; @l lives within one RCU read section. */
 void share_look_start(struct share_look *l, uint64_t hash);
 
@@ -65,7 +68,8 @@ bool share_look_next(struct share_look *l, mfn_t *f);
  */
 bool share_table_insert(uint64_t hash, mfn_t f, bool shared);
 
-/** share_table_remove() - remove @f's entry under @hash; no effect when there is none. */
+/** share_table_remove() - remove the hint @f under @hash, if it is one: who finds it useless may look
+ * at a page that is just being promoted. */
 void share_table_remove(uint64_t hash, mfn_t f);
 
 /** share_table_forget() - remove the entry of a shared frame that has lost its last reference; its

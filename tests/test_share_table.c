@@ -19,6 +19,7 @@
 /* The broken copy, under names of its own: who changes a word does not see that it was changed meanwhile. */
 #define share_table_init broken_init
 #define share_table_ready broken_ready
+#define share_table_fetch broken_fetch
 #define share_look_start broken_look_start
 #define share_look_next broken_look_next
 #define share_table_insert broken_insert
@@ -34,6 +35,7 @@
 #pragma pop_macro("atomic_compare_exchange_strong_explicit")
 #undef share_table_init
 #undef share_table_ready
+#undef share_table_fetch
 #undef share_look_start
 #undef share_look_next
 #undef share_table_insert
@@ -125,6 +127,9 @@ Test(share_table, insert_find_remove)
 	cr_expect(find(h, frame(0)));
 	share_table_remove(h, frame(0));
 	cr_expect_not(find(h, frame(0)));
+	/* Only its last reference's end removes a shared frame. */
+	share_table_remove(h, frame(1));
+	cr_expect(find(h, frame(1)));
 	hash_set(1, h);
 	share_table_forget(frame(1));
 	cr_expect_eq(share_table_entries(true), 0);
@@ -184,6 +189,7 @@ Test(share_table, holds_two_entries_per_frame_spread_evenly)
 struct ops {
 	bool (*insert)(uint64_t hash, mfn_t f, bool shared);
 	void (*remove)(uint64_t hash, mfn_t f);
+	void (*forget)(mfn_t f);
 	bool (*find)(uint64_t hash, mfn_t f);
 	uint64_t (*entries)(bool shared);
 };
@@ -200,8 +206,10 @@ static bool broken_find(uint64_t hash, mfn_t f)
 	return false;
 }
 
-static const struct ops good = {share_table_insert, share_table_remove, find, share_table_entries};
-static const struct ops broken = {broken_insert, broken_remove, broken_find, broken_entries};
+static const struct ops good = {share_table_insert, share_table_remove, share_table_forget, find,
+				share_table_entries};
+static const struct ops broken = {broken_insert, broken_remove, broken_forget, broken_find,
+				  broken_entries};
 
 static struct {
 	const struct ops *ops;
@@ -230,7 +238,7 @@ static void *storm_thread(void *arg)
 		if (r % 8 == 0) {
 			if (shared != UINT32_MAX) {
 				atomic_fetch_add(&storm.epoch[shared], 1);
-				ops->remove(storm.hash[shared], frame(shared));
+				ops->forget(frame(shared));
 			}
 			shared = mine;
 			/* It may have been a hint before. */
@@ -254,7 +262,7 @@ static void *storm_thread(void *arg)
 	}
 	if (shared != UINT32_MAX) {
 		atomic_fetch_add(&storm.epoch[shared], 1);
-		ops->remove(storm.hash[shared], frame(shared));
+		ops->forget(frame(shared));
 	}
 	return NULL;
 }
