@@ -13,6 +13,7 @@ COMMANDS = {
     "iso": "launch.iso",
     "bench": "launch.bench",
     "stress": "launch.stress",
+    "model": "launch.model",
     "gdb": "launch.gdb",
     "ctl": "launch.ctl",
     "plot": "launch.plot",

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest gives up a name that another of its vCPUs is writing to (its own race, so it may read
+ * anything of its own), and puts a new frame behind it, while the share under it is being broken,
+ * entries are made and TLB entries are stale. What it had goes to another domain.
+ * Claims: the guest neither reads nor writes what is not its own, no frame is freed while a leaf or
+ * TLB entry leads to it; at rest the reference, frames, rmap slots and leaves are as they must be.
+ */
+#define CPUS 2
+#define ALIASES 2
+#define FRAMES 4
+#include "common.pml"
+
+#define F 1 /* the shared frame; the name has a reference */
+#define SPARE 2
+#define P 4 /* free, for the name when it is taken back */
+
+#ifdef FROM_PRIVATE
+#define START W(0, PRIVATE, P)
+#else
+#define START W(0, SHARED, F)
+#endif
+short word = START;
+bool gone, back;
+#define SHARED_FRAME F
+#define translated(w) \
+	(state(w) == GONE -> 0 : (state(w) == PRIVATE -> RW(frame_of(w)) : RO(frame_of(w))))
+#include "leaf.pml"
+#include "name.pml"
+
+/* Stores go to frames of this name only, retired ones included; loads find nothing foreign. */
+#define guest_access(a) \
+	:: d_step { \
+		present(TLB(cpu, a)) -> \
+		use(tlb_frame(a)); \
+		assert(content[tlb_frame(a)] != BAD) \
+	   } \
+	:: d_step { \
+		writable(TLB(cpu, a)) -> \
+		assert(tlb_frame(a) != F); \
+		content[tlb_frame(a)] = 2 \
+	   } \
+	fill(a)
+
+proctype writer(byte cpu)
+{
+	byte old, new, n;
+	short w, v;
+	bool ok, late, again, g;
+
+end:
+	do
+	guest_access(0)
+	write_fault(0)
+	od
+}
+
+/* mm_decrease() and name_drop(). */
+inline give_up()
+{
+	do
+	:: v = word;
+	   d_step { ok = word == v; word = (ok -> next(v, GONE, 0) : word) };
+	   if
+	   :: ok -> break
+	   :: else
+	   fi
+	od;
+#ifndef KEEP_ENTRIES
+	clear_leaf(0, frame_of(v));
+	clear_leaf(1, frame_of(v));
+#endif
+	if
+	:: state(v) == SHARED ->
+#ifndef NO_DROP_FLUSH
+	   flush();
+#endif
+	   d_step { put_ref() }
+	:: else -> retired[frame_of(v)] = true
+	fi;
+	v = 0
+}
+
+/* mm_populate(): a zeroed frame. */
+inline take_back()
+{
+	d_step {
+		freed[P] ->
+		freed[P] = false;
+		content[P] = 0;
+		v = word;
+		assert(state(v) == GONE);
+		word = next(v, PRIVATE, P)
+	};
+	v = 0
+}
+
+proctype balloon(byte cpu)
+{
+	byte old, new, n;
+	short w, v;
+	bool ok, late, again, g;
+
+end:
+	do
+	guest_access(1)
+	read_fault(1)
+	write_fault(1)
+	remap(1)
+	:: d_step { !gone -> gone = true; rcu_enter(cpu) };
+	   give_up();
+	   d_step { rcu_leave(cpu) }
+	:: d_step { gone && !back && freed[P] -> back = true; rcu_enter(cpu) };
+	   take_back();
+	   d_step { rcu_leave(cpu) }
+	od
+}
+
+#define at_rest \
+	(!readers && !retired[F] && !retired[SPARE] && !retired[SPARE + 1] && !retired[P])
+#define owned(f) (frame_of(word) == (f))
+
+proctype reaper()
+{
+end:
+	do
+	:: retired[F] -> release(F)
+	:: retired[SPARE] -> release(SPARE)
+	:: retired[SPARE + 1] -> release(SPARE + 1)
+	:: retired[P] -> release(P)
+	:: d_step {
+		at_rest ->
+		assert(ref == (state(word) == SHARED) && freed[F] == !ref);
+		assert(freed[SPARE] == !owned(SPARE) && freed[SPARE + 1] == !owned(SPARE + 1));
+		assert(freed[P] == !owned(P));
+		assert(leaf_right(0) && leaf_right(1))
+	   }
+	od
+}
+
+init
+{
+	atomic {
+		content[F] = 1;
+		freed[SPARE] = true;
+		freed[SPARE + 1] = true;
+#ifdef FROM_PRIVATE
+		ref = false;
+		freed[F] = true;
+		content[P] = 1;
+#else
+		freed[P] = true;
+#endif
+		run reaper();
+		run writer(0);
+		run balloon(1)
+	}
+}
