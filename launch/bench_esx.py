@@ -46,13 +46,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--guest", metavar="KIND", choices=("linux", "pattern"),
                         default="linux", help="figure 4: linux (default), or pattern, which "
                         "verifies what it shares")
-    parser.add_argument("--guests", metavar="N", help="figure 4: 1 to N guests (10)")
+    parser.add_argument("--guests", metavar="N", help="figure 4: 1 to N guests (10), or "
+                        "these numbers: N,N,...")
     parser.add_argument("--timeout", metavar="SECONDS", default="1800", help="per boot (1800)")
     parser.add_argument("--json", metavar="FILE", help="write the results there")
     parser.add_argument("--svg", metavar="FILE", help="draw them there")
     args = parser.parse_args(argv)
     args.timeout = parse_int(args.timeout, "--timeout", 1, 86400)
-    args.guests = parse_int(args.guests, "--guests", 1, 64) if args.guests else None
+    if args.guests:
+        counts = sorted(parse_int(word, "--guests", 1, 64) for word in args.guests.split(","))
+        args.guests = list(range(1, counts[0] + 1)) if len(counts) == 1 else counts
     chosen = [int(text) for text in args.figure] if args.figure else list(FIGURES)
     fine = True
     for figure in chosen:

@@ -65,8 +65,8 @@ def charts(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 def figure_4(args: argparse.Namespace) -> dict[str, Any]:
     """Sharing against the number of identical guests."""
-    most = args.guests or (3 if args.small else 10)
-    rows = [one_count(args, count) for count in range(1, most + 1)]
+    counts = args.guests or list(range(1, 4 if args.small else 11))
+    rows = [one_count(args, count) for count in counts]
     print(report.render(
         ["guests", "", "touched MiB", "shared", "saved", "shared %", "saved %"],
         [[str(row["guests"]), "" if row["settled"] else "not settled", mib(row["touched_pages"]),
@@ -74,6 +74,7 @@ def figure_4(args: argparse.Namespace) -> dict[str, Any]:
           f"{100 * row['saved_share']:.1f}"] for row in rows]), flush=True)
     last = rows[-1]
     # With fewer guests there is less to share: n identical ones can save (n-1)/n at most.
+    most = counts[-1]
     part = (most - 1) / most / 0.9 if most < 10 else 1.0
     limits = {"shared_share": SHARED_LIMIT * part, "saved_share": SAVED_LIMIT * part}
     rising = all(b["saved_pages"] >= 0.98 * a["saved_pages"] for a, b in zip(rows, rows[1:]))

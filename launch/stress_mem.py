@@ -13,7 +13,7 @@ from launch.lab import Instance
 from launch.memory import PAGES_PER_MIB, mib
 from launch.units import parse_int, parse_size
 
-BOOT_S = 40  # what Linux needs to start among busy guests
+BOOT_S = {True: 40, False: 120}  # what Linux needs to start among busy guests
 SCAN_RATE = 1000000  # pages per second: as fast as the scanners can
 # What the run must have made happen for its verdict to mean anything.
 MUST_HAPPEN = ("shared", "saved", "swapped", "ballooned", "broken")
@@ -26,7 +26,7 @@ class Plan:
         self.seed, self.seconds = seed, seconds
         self.mem: dict[str, int] = {}  # MiB
         self.args: list[str] = []
-        own = seconds + BOOT_S  # of those that start at once
+        own = seconds + BOOT_S[small]  # of those that start at once
         for index in range(1 if small else 2):
             self._add("linux", f"linux{index + 1}", 192, 2 if small else 4,
                       f"quiet xylem.task=memstress={seconds}")
@@ -120,7 +120,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--minutes", metavar="N", default="10", help="how long (10)")
     parser.add_argument("--seconds", metavar="N", help="the same in seconds")
     parser.add_argument("--pcpus", metavar="N", default="8", help="physical CPUs (8)")
-    parser.add_argument("--mem", metavar="SIZE", help="host memory (640M; small: 240M)")
+    parser.add_argument("--mem", metavar="SIZE", help="host memory (560M; small: 240M)")
     parser.add_argument("--small", action="store_true", help="fewer and smaller guests")
     parser.add_argument("--seed", metavar="S", help="default: from the time of day")
     parser.add_argument("--json", metavar="FILE", help="write the results there")
@@ -130,7 +130,7 @@ def main(argv: list[str]) -> int:
                else 60 * parse_int(args.minutes, "--minutes", 1, 10**4))
     seed = parse_int(args.seed or str(int(time.time())), "--seed", 0, 10**15)
     plan = Plan(seconds, seed, args.small)
-    mem = parse_size(args.mem, "--mem") >> 20 if args.mem else (240 if args.small else 640)
+    mem = parse_size(args.mem, "--mem") >> 20 if args.mem else (240 if args.small else 560)
     words = ["--pcpus", str(parse_int(args.pcpus, "--pcpus", 1, 255)), "--mem", f"{mem}M",
              "--scan-rate", str(SCAN_RATE), "--set", "mem.sample_ms=1000",
              "--set", "mem.balloon_wait_ms=500", *plan.args]
