@@ -35,7 +35,7 @@ void memory_wait(struct vcpu *v, uint64_t va)
 		v->short_told = true;
 		printk("%s: vCPU %u waits for memory", v->domain->name, v->id);
 	}
-	if (waited > PATIENCE_NS && (memctl_exhausted() || waited > HURRY * PATIENCE_NS)) {
+	if (waited > PATIENCE_NS && (memctl_may_end(now) || waited > HURRY * PATIENCE_NS)) {
 		domain_crash(v->domain, "out of memory: the host had no frame for it in %lu s",
 			     (unsigned long)(waited / NS_PER_SEC));
 		return;

@@ -10,6 +10,7 @@
 #include "memsvc/memctl_impl.h"
 #include "memsvc/p2m.h"
 
+#define ENDS_APART_NS (3 * NS_PER_SEC)
 #define ROOM_ASKED_NS (200 * NS_PER_MS)
 
 struct memctl memctl = {
@@ -278,6 +279,14 @@ bool memctl_must_wait(const struct domain *d)
 {
 	return atomic_load_explicit(&memory_tight, memory_order_relaxed) &&
 	       atomic_load_explicit(&d->mm.over, memory_order_relaxed);
+}
+
+bool memctl_may_end(uint64_t now_ns)
+{
+	uint64_t last = get(&memctl.ended_ns);
+
+	return memctl_exhausted() && now_ns - last > ENDS_APART_NS &&
+	       atomic_compare_exchange_strong(&memctl.ended_ns, &last, now_ns);
 }
 
 bool memctl_exhausted(void)

@@ -155,6 +155,12 @@ void memctl_kick(void);
 /** memctl_exhausted() - memory is low and nothing has come back for a while. Any pCPU. */
 bool memctl_exhausted(void);
 
+/**
+ * memctl_may_end() - whether a domain that has waited long may be ended now: memory is exhausted, and
+ * no other was ended in the last seconds, whose memory might help. Any pCPU; true for one caller.
+ */
+bool memctl_may_end(uint64_t now_ns);
+
 /** memctl_must_wait() - whether faults of @d that need a frame shall wait: memory is low and it has
  * more than its target. */
 bool memctl_must_wait(const struct domain *d);

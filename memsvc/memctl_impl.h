@@ -15,6 +15,7 @@ struct memctl {
 	_Atomic uint64_t reserved;    /* frames that builders are about to take */
 	_Atomic uint64_t room_wanted; /* frames a builder waits for; it asks again until then */
 	_Atomic uint64_t room_until_ns;
+	_Atomic uint64_t ended_ns; /* when a domain was last ended for lack of memory */
 	/* Written by pCPU 0, read by any. */
 	uint64_t own; /* frames the hypervisor used before the first domain */
 	_Atomic uint32_t state;

@@ -37,7 +37,7 @@ static struct {
 	uint64_t starved_until, divided_ns, told_ns, room_since;
 	unsigned sample_at;
 	/* Progress while memory is low. */
-	uint64_t moved, progress_ns;
+	uint64_t moved, progress_ns, pressed_since;
 } run;
 
 static uint64_t get(const _Atomic uint64_t *v)
@@ -269,12 +269,16 @@ static void watch(unsigned n, enum mem_state state, uint64_t now)
 		moved += entries[i].gone;
 		held += entries[i].gone + entries[i].swapped;
 	}
-	if (moved != run.moved || (state != MEM_LOW && now >= run.starved_until)) {
+	if (moved != run.moved)
 		run.progress_ns = now;
-		atomic_store(&memctl.stuck, false);
-	}
 	run.moved = moved;
-	if (atomic_load(&memctl.stuck) || now - run.progress_ns < STUCK_NS)
+	if (state != MEM_LOW && now >= run.starved_until)
+		run.pressed_since = now;
+	if (now - MAX(run.progress_ns, run.pressed_since) < STUCK_NS) {
+		atomic_store(&memctl.stuck, false);
+		return;
+	}
+	if (atomic_load(&memctl.stuck))
 		return;
 	atomic_store(&memctl.stuck, true);
 	atomic_fetch_add(&memctl.exhausted, 1);
@@ -309,7 +313,10 @@ static void divide(enum mem_state state, uint64_t now)
 	atomic_store(&memctl.squeezed, room(now) && !over);
 	if (!room(now))
 		run.room_since = now;
-	atomic_store(&memory_tight, over && (state == MEM_LOW || now - run.room_since > ROOM_NS));
+	/* Guests wait for a builder only while that helps. */
+	atomic_store(&memory_tight,
+		     over && (state == MEM_LOW || (now - run.room_since > ROOM_NS &&
+						   now - run.progress_ns < STUCK_NS)));
 	swap(n, state, free + retired, now);
 	watch(n, state, now);
 }

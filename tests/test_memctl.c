@@ -353,6 +353,10 @@ Test(memctl, used_up)
 	memctl_host_stats(&h);
 	cr_assert_eq(h.state, MEM_LOW);
 	cr_assert(memctl_exhausted());
+	/* Of those that wait, one is ended at a time. */
+	cr_assert(memctl_may_end(arch_now_ns()));
+	cr_assert_not(memctl_may_end(arch_now_ns() + NS_PER_SEC));
+	cr_assert(memctl_may_end(arch_now_ns() + 5 * NS_PER_SEC));
 	cr_assert_eq(h.exhausted, 1);
 	cr_assert(strstr(sim_log, "memory is used up: "), "%s", sim_log);
 	cr_assert_geq(frames_free_count(), frames_total() / 200);
@@ -363,6 +367,7 @@ Test(memctl, used_up)
 	nr_guests = 2;
 	run_ms(20000);
 	cr_assert_not(memctl_exhausted());
+	cr_assert_not(memctl_may_end(arch_now_ns() + 100 * NS_PER_SEC));
 	for (unsigned i = 0; i < 2; i++)
 		cr_assert_eq(guests[i].next, NAMES);
 	all_end();
