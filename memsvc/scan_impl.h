@@ -88,4 +88,11 @@ enum scan_verdict scan_visit(struct mm *mm, gfn_t gfn, struct scan_page *page);
 /** scan_hash() - a page whose guard's flush and grace period have passed; @next comes after it. */
 void scan_hash(struct mm *mm, const struct scan_page *page, const struct scan_page *next);
 
+/**
+ * scan_hash_some() - the same for @n pages, each page's look at the table and at the frame it is
+ * compared with fetched into the cache while the pages after it are read. Ends early on
+ * preempt_pending(). Returns the number of pages done.
+ */
+unsigned scan_hash_some(struct mm *mm, const struct scan_page *page, unsigned n);
+
 #endif

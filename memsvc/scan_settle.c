@@ -183,7 +183,8 @@ static void guard_lost(struct mm *mm, const struct scan_page *page)
 		backoff(page_of(v.mfn));
 }
 
-void scan_hash(struct mm *mm, const struct scan_page *page, const struct scan_page *next)
+/* Read a page that is ready: its hash, to be settled with; 0: nothing is left to do. */
+static uint64_t read_page(struct mm *mm, const struct scan_page *page, const struct scan_page *next)
 {
 	gfn_t gfn = GFN(page->gfn);
 	mfn_t m = p2m_mfn(page->word);
@@ -192,19 +193,63 @@ void scan_hash(struct mm *mm, const struct scan_page *page, const struct scan_pa
 
 	if (!name_settle(mm, gfn, page->word)) {
 		guard_lost(mm, page);
-		return;
+		return 0;
 	}
 	counter_inc(&scan_scanned);
 	if (page_is_zero(data)) {
 		counter_inc(name_share_zero(mm, gfn, page->word) ? &scan_zero : &scan_lost);
-		return;
+		return 0;
 	}
 	hash = page_hash_ahead(data, arch_mfn_to_virt(p2m_mfn(next->word)));
 	/* Not of contents that change under our eyes: they may get another guard's hash. */
 	if (!name_is(mm, gfn, page->word)) {
 		guard_lost(mm, page);
-		return;
+		return 0;
 	}
 	hash_set(page_of(m), hash);
-	settle(mm, gfn, page->word, m, hash);
+	return hash;
+}
+
+void scan_hash(struct mm *mm, const struct scan_page *page, const struct scan_page *next)
+{
+	uint64_t hash = read_page(mm, page, next);
+
+	if (hash)
+		settle(mm, GFN(page->gfn), page->word, p2m_mfn(page->word), hash);
+}
+
+/* Fetch what the table names first under @hash into the cache: it will be compared. */
+static void fetch_candidate(uint64_t hash)
+{
+	struct share_look l;
+	mfn_t f;
+
+	share_look_start(&l, hash);
+	if (!share_look_next(&l, &f))
+		return;
+	__builtin_prefetch(page_of(f), 1);
+	for (unsigned i = 0; i < PAGE_SIZE; i += CACHE_LINE)
+		__builtin_prefetch((const char *)arch_mfn_to_virt(f) + i);
+}
+
+unsigned scan_hash_some(struct mm *mm, const struct scan_page *page, unsigned n)
+{
+	uint64_t hash[3] = {0}; /* of pages i, i - 1, i - 2, each modulo 3 */
+
+	for (unsigned i = 0; i < n + 2; i++) {
+		uint64_t *now = &hash[i % 3], old;
+
+		if (i < n && preempt_pending())
+			n = i;
+		*now = i < n ? read_page(mm, &page[i], &page[i + 1 < n ? i + 1 : i]) : 0;
+		if (*now)
+			share_table_fetch(*now);
+		if (i >= 1 && hash[(i - 1) % 3])
+			fetch_candidate(hash[(i - 1) % 3]);
+		old = i >= 2 ? hash[(i - 2) % 3] : 0;
+		if (old)
+			settle(mm, GFN(page[i - 2].gfn), page[i - 2].word,
+			       p2m_mfn(page[i - 2].word), old);
+	}
+	return n;
 }
