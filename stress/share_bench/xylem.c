@@ -37,6 +37,12 @@ static void fill_table(struct mm *mm, uint64_t table, uint64_t first, uint64_t n
 		t[i] = (first + i) << PAGE_SHIFT | TABLE_FLAGS;
 }
 
+static void serve(void)
+{
+	host_service();
+	this_pcpu()->work = 0;
+}
+
 /* Guest tables as a Linux guest's direct map: name g at address g pages. */
 static mfn_t build_tables(struct mm *mm, uint64_t pages)
 {
@@ -51,8 +57,7 @@ static mfn_t build_tables(struct mm *mm, uint64_t pages)
 	for (int rc; (rc = mm_base_get(mm, GFN(l4), &root));) {
 		if (rc != MM_PREEMPTED)
 			die("the guest's tables are refused: %d", rc);
-		host_service();
-		this_pcpu()->work = 0;
+		serve();
 	}
 	return root;
 }
@@ -135,10 +140,10 @@ static double lap(double *since)
 /* One batch, by the scanner's own steps; what memsvc/scan.c does in slices. */
 static void scan_batch(struct view *v, uint64_t first, uint64_t n)
 {
-	static struct scan_page page[VIEW_BATCH + 1];
+	static struct scan_page page[VIEW_BATCH];
 	struct xylem_result *out = run.out;
 	double t = cpu_thread_s();
-	unsigned taken = 0;
+	unsigned taken = 0, done = 0;
 
 	view_lock(v);
 	for (uint64_t g = first; g < first + n; g++)
@@ -150,8 +155,11 @@ static void scan_batch(struct view *v, uint64_t first, uint64_t n)
 	out->guard_s += lap(&t);
 
 	view_lock(v);
-	for (unsigned i = 0; i < taken; i++)
-		scan_hash(v->mm, &page[i], &page[i + 1 < taken ? i + 1 : i]);
+	while (done < taken) {
+		done += scan_hash_some(v->mm, &page[done], taken - done);
+		if (done < taken) /* it stops for whatever else the pCPU has to do */
+			serve();
+	}
 	out->hash_s += lap(&t);
 	view_follow(v, first, n);
 	view_unlock(v);
