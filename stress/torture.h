@@ -60,6 +60,8 @@ struct torture_config {
 	uint64_t ops;	 /* of each mutator in a round */
 	uint64_t rounds; /* 0: until the time is over */
 	double seconds;
+	bool calm; /* this round: nothing that flushes for another reason, so that flushes are missed */
+	bool slow; /* this round: pCPUs stand still more often */
 };
 extern struct torture_config tc;
 

@@ -14,6 +14,8 @@ static inline void sync_point(void)
 
 	if (++n % 31 == 0)
 		sched_yield();
+	if (tc.slow && n % 97 == 0)
+		usleep(500);
 }
 
 /* A pCPU may stand still for long: an SMI, or its host runs something else. */
@@ -21,7 +23,9 @@ static inline void stand_still(void)
 {
 	static _Thread_local unsigned n;
 
-	if (++n % 16 == 0)
+	if (tc.calm)
+		return;
+	if (++n % (tc.slow ? 2 : 16) == 0)
 		usleep(1000);
 	else if (n % 4 == 0)
 		sched_yield();

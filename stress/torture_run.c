@@ -331,6 +331,9 @@ int torture_run(void)
 	alarm(HANG_SECONDS);
 	while (tc.rounds ? rounds_done < tc.rounds : now() < end) {
 		tc.seed = seed + rounds_done;
+		tc.calm = torture_variant == V_NO_FLUSH ||
+			  (torture_variant == V_NONE && tc.seed % 4 == 3);
+		tc.slow = torture_variant != V_NONE || tc.seed % 4 == 1;
 		round_run();
 		rounds_done++;
 	}

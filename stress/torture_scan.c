@@ -171,9 +171,9 @@ void scan_step(struct tcpu *t, struct rnd *r)
 		atomic_store_explicit(&memory_tight, false, memory_order_relaxed);
 	switch (s->state) {
 	case IDLE:
-		if (!rnd_to(r, 4))
+		if (!tc.calm && !rnd_to(r, 4))
 			sample(t, r);
-		else if (!rnd_to(r, 4))
+		else if (!tc.calm && !rnd_to(r, 4))
 			squeeze(t, r);
 		else
 			guard(t, s, r);

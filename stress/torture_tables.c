@@ -93,7 +93,7 @@ static bool change_leaf(struct tcpu *t, uint64_t va, uint64_t val, bool everywhe
 void remap(struct tcpu *t, unsigned i, uint64_t g, bool rw)
 {
 	struct omap *m = own_map(t, i);
-	bool everywhere = !rnd_to(&t->r, 2);
+	bool everywhere = !rnd_to(&t->r, 8);
 	uint64_t val;
 
 	rw = rw && g < N_QUIET;
