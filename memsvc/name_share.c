@@ -216,7 +216,15 @@ bool share_get(mfn_t f)
 
 static void shared_free(struct rcu_head *h)
 {
-	page_free(mfn_of(container_of((void *)h, struct page_info, rcu)));
+	struct page_info *pi = container_of((void *)h, struct page_info, rcu);
+
+	/* Entries from before it was shared lead to its record: late as any private frame's. */
+	if (atomic_load_explicit(&pi->dom.late, memory_order_acquire)) { /* PAIRS: tlb_late */
+		atomic_store_explicit(&pi->dom.late, 0, memory_order_relaxed);
+		call_rcu(h, shared_free);
+		return;
+	}
+	page_free(mfn_of(pi));
 }
 
 void share_put(mfn_t f)
