@@ -19,12 +19,12 @@ void page_hash_seed(uint64_t seed);
 
 /** page_hash() - 64-bit hash of a page's contents (XXH64), always odd. @page: page-aligned, direct
  * map. Any context. */
-uint64_t page_hash(const void *page);
+uint64_t page_hash(const void *page) __attribute__((nonnull));
 
 /** page_hash_ahead() - the same; meanwhile @next, the page to be read after this one, is fetched into
  * the cache: on memory that is not cached this makes the difference between half of a core's read
  * bandwidth and nearly all of it. */
-uint64_t page_hash_ahead(const void *page, const void *next);
+uint64_t page_hash_ahead(const void *page, const void *next) __attribute__((nonnull));
 
 /** page_is_zero() - whether all bytes are 0; leaves at the first that is not. */
 bool page_is_zero(const void *page);
