@@ -21,7 +21,7 @@ TAX_LIMIT = 0.05  # of what the formula gives each guest
 def throughput(args: argparse.Namespace, mem: int, files: int, balloon: int) -> dict[str, float]:
     """A file server with @mem MiB of which @balloon pages are ballooned away."""
     label = f"{mem - balloon // PAGES_PER_MIB} MiB" + (" by balloon" if balloon else "")
-    secs = 5 if args.small else 20
+    secs = 2 if args.small else 20
     # Deterministic time: both guests do the same until their memory tells them apart.
     words = ["--pcpus", "1", "--icount", "--scan-rate", "0",
              "--guest", f"mini-cache,name=server,mem={mem}M,cmdline=files={files} secs={secs} "
