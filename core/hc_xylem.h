@@ -14,8 +14,8 @@
  * XYLEM_OP_memory	struct xylem_memory *		0, the structure filled in
  * XYLEM_OP_control	const struct xylem_control *	0, the setting changed
  *
- * When the balloon target changes the hypervisor sends VIRQ_ARCH_0, a per-vCPU VIRQ, on vCPU 0 if it is
- * bound there. A guest reads the target when it binds the VIRQ and after each.
+ * When the balloon target changes the hypervisor sends VIRQ_ARCH_0, a global VIRQ (vCPU 0), if it is
+ * bound. A guest reads the target when it binds the VIRQ and after each.
  *
  * Only a domain in control may look at another's memory or change a setting: the one that the
  * configuration names by `set control NAME`; by default there is none. The control stream
