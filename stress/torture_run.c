@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The machine, the rounds, the end of each; see torture.h. */
-#include <signal.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,8 +20,8 @@ const char *const stat_names[S_KINDS] = {
 	"populated",	 "hypervisor writes", "guarded", "merged", "zero",	    "swapped",
 	"sampled"};
 
-static uint64_t total[S_KINDS], recycled, rounds_done;
-static uint64_t round_seed;
+static uint64_t total[S_KINDS], recycled;
+static _Atomic uint64_t rounds_done, round_seed;
 static _Atomic unsigned ready, working, running, loaded, waiting;
 
 static unsigned cpus(void)
@@ -65,28 +65,26 @@ NORETURN void torture_fail(const char *fmt, ...)
 
 #define HANG_SECONDS 60
 
-static void alarmed(int sig)
+static void *watch(void *arg)
 {
-	static uint64_t before;
-	uint64_t now = 0;
-	char line[160];
-	int n;
+	uint64_t before = UINT64_MAX;
 
-	(void)sig;
-	for (unsigned i = 0; i < cpus(); i++)
-		now += atomic_load(&tcpus[i].op);
-	if (now != before) {
-		before = now;
-		alarm(HANG_SECONDS);
-		return;
-	}
-	for (unsigned i = 0; i < cpus(); i++) {
-		n = snprintf(line, sizeof(line), "HUNG: pCPU %u, operation %lu (%s); seed %lu\n", i,
-			     (unsigned long)atomic_load(&tcpus[i].op), atomic_load(&tcpus[i].doing),
-			     (unsigned long)round_seed);
-		if (write(STDOUT_FILENO, line, (size_t)n) < 0)
+	(void)arg;
+	while (true) {
+		uint64_t now = rounds_done;
+
+		for (unsigned i = 0; i < cpus(); i++)
+			now += atomic_load(&tcpus[i].op);
+		if (now == before)
 			break;
+		before = now;
+		sleep(HANG_SECONDS);
 	}
+	for (unsigned i = 0; i < cpus(); i++)
+		printf("HUNG: pCPU %u, operation %lu (%s); seed %lu\n", i,
+		       (unsigned long)atomic_load(&tcpus[i].op), atomic_load(&tcpus[i].doing),
+		       (unsigned long)round_seed);
+	fflush(stdout);
 	_exit(TORTURE_HUNG);
 }
 
@@ -326,9 +324,10 @@ int torture_run(void)
 {
 	uint64_t seed = tc.seed;
 	double end = now() + tc.seconds;
+	pthread_t watcher;
 
-	signal(SIGALRM, alarmed);
-	alarm(HANG_SECONDS);
+	if (pthread_create(&watcher, NULL, watch, NULL) || pthread_detach(watcher))
+		torture_fail("no thread to watch the run");
 	while (tc.rounds ? rounds_done < tc.rounds : now() < end) {
 		tc.seed = seed + rounds_done;
 		tc.calm = torture_variant == V_NO_FLUSH ||
@@ -337,7 +336,6 @@ int torture_run(void)
 		round_run();
 		rounds_done++;
 	}
-	alarm(0);
 	return 0;
 }
 
