@@ -13,8 +13,6 @@
 #include <unistd.h>
 
 #define KSM "/sys/kernel/mm/ksm/"
-#define SAMPLES 100000
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 static uint64_t knob(const char *name)
 {
@@ -100,55 +98,55 @@ static void map_images(struct images *im)
 	images_fill(im);
 }
 
-/* Pages of ours that are mapped to a merged frame or the zero page now. */
-static uint64_t merged_now(void)
+/* What ksmd has done with this process: pages it knows, and pages that are merged or zero now. */
+struct progress {
+	uint64_t known, merged;
+	double cpu_s; /* of ksmd, for whomever */
+};
+
+static struct progress progress(FILE *stat)
 {
 	FILE *f = fopen("/proc/self/ksm_stat", "r");
-	unsigned long long v, sum = 0;
-	char name[64];
+	struct progress p = {.cpu_s = ksmd_cpu_s(stat)};
+	unsigned long long v;
+	char line[128], name[64];
 
 	if (!f)
 		die("this kernel has no /proc/self/ksm_stat: Linux 6.1 or later is needed");
-	while (fscanf(f, "%63s %llu", name, &v) == 2)
-		if (!strcmp(name, "ksm_merging_pages") || !strcmp(name, "ksm_zero_pages"))
-			sum += v;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%63s %llu", name, &v) != 2)
+			continue;
+		if (!strcmp(name, "ksm_rmap_items"))
+			p.known = v;
+		else if (!strcmp(name, "ksm_merging_pages") || !strcmp(name, "ksm_zero_pages"))
+			p.merged += v;
+	}
 	fclose(f);
-	return sum;
+	return p;
 }
 
-struct sample {
-	uint64_t merged;
-	double cpu_s;
-};
-
 /*
- * Watch ksmd until it has merged 98% of @goal or two scans in a row have merged nothing, and return
- * how far it was when it had merged most per CPU second, of the times from 95% of its final state
- * on: its last scans in vain are not held against it.
+ * Watch ksmd until it has merged 98% of @goal pages or two scans in a row have merged nothing.
+ * Returns its CPU time for the images: of the 4 ms intervals in which it got on with them. When it
+ * works on other processes' memory, or scans in vain, that is not held against it.
  */
-static struct sample watch(FILE *stat, double start, uint64_t goal)
+static double watch(FILE *stat, uint64_t goal)
 {
-	static struct sample all[SAMPLES];
-	const struct timespec nap = {.tv_nsec = 2000000};
-	uint64_t most = 0, since = knob("full_scans");
-	struct sample best = {0};
-	unsigned n = 0;
+	const struct timespec nap = {.tv_nsec = 4000000};
+	struct progress was = progress(stat), now;
+	uint64_t since = knob("full_scans");
+	double cpu_s = 0;
 
-	while (n < SAMPLES && most < goal * 98 / 100 && knob("full_scans") <= since + 2) {
-		struct sample *s = &all[n++];
-
+	while (was.merged < goal * 98 / 100 && knob("full_scans") <= since + 2) {
 		nanosleep(&nap, NULL);
-		*s = (struct sample){merged_now(), ksmd_cpu_s(stat) - start};
-		if (s->merged > most) {
-			most = s->merged;
+		now = progress(stat);
+		if (now.known != was.known || now.merged != was.merged)
+			cpu_s += now.cpu_s - was.cpu_s;
+		if (now.merged > was.merged || now.known > was.known)
 			since = knob("full_scans");
-		}
+		was = now;
 	}
-	for (unsigned i = 0; i < n; i++)
-		if (all[i].merged >= most * 95 / 100 &&
-		    (double)all[i].merged * best.cpu_s >= (double)best.merged * all[i].cpu_s)
-			best = all[i];
-	return best;
+	return cpu_s;
 }
 
 static void *writer_main(void *arg)
@@ -162,7 +160,6 @@ void ksm_run(struct images *im, unsigned rate, struct ksm_result *out)
 	size_t size = im->mix.pages * IMG_PAGE;
 	FILE *stat = ksmd_stat();
 	struct image_frames fr;
-	struct sample best;
 	pthread_t thread;
 	double own;
 
@@ -179,17 +176,14 @@ void ksm_run(struct images *im, unsigned rate, struct ksm_result *out)
 	own = cpu_thread_s() - own;
 	out->full_scans = knob("full_scans");
 	run_ksm(1);
-	best = watch(stat, ksmd_cpu_s(stat), images_equal(im));
+	out->cpu_s = own + watch(stat, images_equal(im));
 	run_ksm(0); /* stays merged */
 	out->full_scans = knob("full_scans") - out->full_scans;
 	atomic_store(&out->writer.stop, true);
 	pthread_join(thread, NULL);
 	if (!images_frames(im, &fr))
 		die("frame numbers are hidden: run as root");
-	/* The kernel counts all pages of an equal set; one frame of each set is not saved. */
-	out->saved_frames = fr.pages - fr.frames;
-	out->merged = best.merged * out->saved_frames / MAX(merged_now(), 1);
-	out->cpu_s = best.cpu_s + own;
+	out->merged = fr.pages - fr.frames;
 	out->wrong = images_wrong(im) + out->writer.wrong;
 	for (unsigned g = 0; g < im->mix.guests; g++)
 		munmap(im->base[g], size);

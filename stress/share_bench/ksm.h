@@ -6,9 +6,9 @@
 #include "stress/share_bench/images.h"
 
 struct ksm_result {
-	uint64_t merged;		   /* pages saved at the best moment for KSM */
-	double cpu_s;			   /* of ksmd until then, and ours for madvise() */
-	uint64_t saved_frames, full_scans; /* at the end */
+	uint64_t merged; /* pages saved: mapped pages less frames, as the kernel's tables say */
+	double cpu_s;	 /* of ksmd for these pages, and ours for madvise() */
+	uint64_t full_scans;
 	uint64_t wrong;
 	struct writer writer; /* not part of cpu_s */
 };
