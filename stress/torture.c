@@ -51,7 +51,7 @@ int main(int argc, char **argv)
 				     .scanners = 2,
 				     .domains = 3,
 				     .frames = TORTURE_FRAMES,
-				     .ops = 20000,
+				     .ops = 200000,
 				     .seconds = 10};
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {

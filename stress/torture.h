@@ -45,7 +45,7 @@ enum { N_L4 = 1, N_L3, N_L2, N_DM, N_ALIAS, N_CHAOS, N_CHAOS2, N_L4B, N_FIRST_DA
 #define SLOT_TABLE(cpu) (8 + (cpu))
 #define VA_TABLE(cpu, i) ((uint64_t)SLOT_TABLE(cpu) << 21 | (uint64_t)(i) << PAGE_SHIFT)
 
-#define TORTURE_FRAMES 2400 /* small: every one is used again and again */
+#define TORTURE_FRAMES 1500 /* small: every one is used again and again */
 #define TORTURE_CAUGHT 42   /* exit status: something is wrong */
 #define TORTURE_HUNG 43
 

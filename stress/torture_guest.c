@@ -467,7 +467,8 @@ void guest_op(struct tcpu *t)
 		own_table_op(t, g);
 		break;
 	case 7:
-		balloon(t, g);
+		for (uint64_t i = 0; i < 4; i++)
+			balloon(t, N_FIRST_DATA + (g + 29 * i) % N_DATA);
 		break;
 	case 8:
 		hyp_op(t, hyp_put_word, g);

@@ -275,6 +275,8 @@ static void count_recycled(void)
 
 static void finish(void)
 {
+	struct scan_stats ss;
+
 	if (HOST_CATCH_PANIC())
 		torture_fail("panic at rest: %s", host_panic_text);
 	for (unsigned i = 0; i < nr_pcpus(); i++) {
@@ -294,6 +296,10 @@ static void finish(void)
 	for (unsigned i = 0; i < cpus(); i++)
 		for (unsigned k = 0; k < S_KINDS; k++)
 			total[k] += tcpus[i].n[k];
+	scan_stats(&ss);
+	total[S_GUARDED] += ss.guarded;
+	total[S_MERGED] += ss.merged;
+	total[S_ZEROED] += ss.zero;
 	host_panic_armed = false;
 }
 

@@ -153,7 +153,7 @@ static void sample(struct tcpu *t, struct rnd *r)
 static void squeeze(struct tcpu *t, struct rnd *r)
 {
 	t->n[S_SWAPPED] +=
-		swap_pump(mm_at((unsigned)rnd_to(r, tc.domains)), 1 + (unsigned)rnd_to(r, 40));
+		swap_pump(mm_at((unsigned)rnd_to(r, tc.domains)), 1 + (unsigned)rnd_to(r, 80));
 	atomic_store(&memory_tight, !rnd_to(r, 8));
 }
 
