@@ -18,8 +18,13 @@
 #include "stress/share_bench/rates.h"
 #include "stress/share_bench/xylem.h"
 
-static struct image_mix mix = {
-	.guests = 4, .pages = 128 * 256, .equal = 75, .zero = 5, .run = 1, .seed = 1};
+static struct image_mix mix = {.guests = 4,
+			       .pages = 128 * 256,
+			       .equal = 75,
+			       .zero = 5,
+			       .run = 8,
+			       .scatter = true,
+			       .seed = 1};
 static unsigned writes = 1000;
 
 static void ksm(struct images *im)
