@@ -306,7 +306,12 @@ static void finish(void)
 static void round_run(void)
 {
 	round_seed = tc.seed;
-	memset(tcpus, 0, sizeof(tcpus));
+	for (unsigned i = 0; i < cpus(); i++) {
+		atomic_store(&tcpus[i].op, 0); /* the watcher may be reading it */
+		tcpus[i].unique = 0;
+		memset(tcpus[i].tab, 0, sizeof(tcpus[i].tab));
+		memset(tcpus[i].n, 0, sizeof(tcpus[i].n));
+	}
 	machine_make();
 	atomic_store(&ready, cpus());
 	atomic_store(&running, cpus());
