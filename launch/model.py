@@ -79,6 +79,13 @@ MODELS = (
         ("NO_RECHECK", "no second look at the word after the entry"),
         ("NO_RETIRE_FLUSH", "retired frames freed without a flush"),
     )),
+    Model("balloon-shared", "balloon.pml", "the same while somebody shares or swaps it",
+          ("SHARER",), (
+              ("DROP_OLD_ONLY", "only entries of the last frame cleared, not those from before"),
+          )),
+    Model("late", "late.pml", "frames entered late wait for a second grace period", (), (
+        ("NO_LATE", "one grace period only"),
+    )),
     Model("hint", "hint.pml", "promoting a hint against its owner's writes; reference counts",
           (), (
               ("UNSETTLED", "a guard trusted before its flush and grace period"),

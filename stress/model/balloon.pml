@@ -3,6 +3,8 @@
  * A guest gives up a name that another of its vCPUs is writing to (its own race, so it may read
  * anything of its own), and puts a new frame behind it, while the share under it is being broken,
  * entries are made and TLB entries are stale. What it had goes to another domain.
+ * With SHARER, one vCPU gives it up and takes it back in good order, while somebody who shared or
+ * swapped it has not come to clearing the old frame's entries: it must find what it wrote since.
  * Claims: the guest neither reads nor writes what is not its own, no frame is freed while a leaf or
  * TLB entry leads to it; at rest the reference, frames, rmap slots and leaves are as they must be.
  */
@@ -13,15 +15,19 @@
 
 #define F 1 /* the shared frame; the name has a reference */
 #define SPARE 2
+#define OLD SPARE /* where no vCPU 0 breaks shares */
 #define P 4 /* free, for the name when it is taken back */
 
-#ifdef FROM_PRIVATE
+#if defined(SHARER)
+#define START W(0, GUARD, OLD)
+#elif defined(FROM_PRIVATE)
 #define START W(0, PRIVATE, P)
 #else
 #define START W(0, SHARED, F)
 #endif
 short word = START;
-bool gone, back;
+bool gone, back, shared_out;
+byte want = 1; /* ghost: what the guest wrote last */
 #define SHARED_FRAME F
 #define translated(w) \
 	(state(w) == GONE -> 0 : (state(w) == PRIVATE -> RW(frame_of(w)) : RO(frame_of(w))))
@@ -33,14 +39,21 @@ bool gone, back;
 	:: d_step { \
 		present(TLB(cpu, a)) -> \
 		use(tlb_frame(a)); \
-		assert(content[tlb_frame(a)] != BAD) \
+		assert(content[tlb_frame(a)] != BAD); \
+		in_order(tlb_frame(a)) \
 	   } \
 	:: d_step { \
 		writable(TLB(cpu, a)) -> \
 		assert(tlb_frame(a) != F); \
+		want = 2; \
 		content[tlb_frame(a)] = 2 \
 	   } \
 	fill(a)
+#ifdef SHARER
+#define in_order(f) assert(content[f] == want)
+#else
+#define in_order(f) skip
+#endif
 
 proctype writer(byte cpu)
 {
@@ -51,6 +64,7 @@ proctype writer(byte cpu)
 end:
 	do
 	guest_access(0)
+	read_fault(0)
 	write_fault(0)
 	od
 }
@@ -66,9 +80,12 @@ inline give_up()
 	   :: else
 	   fi
 	od;
-#ifndef KEEP_ENTRIES
+#ifdef DROP_OLD_ONLY
 	clear_leaf(0, frame_of(v));
 	clear_leaf(1, frame_of(v));
+#elif !defined(KEEP_ENTRIES)
+	clear_leaf(0, 0);
+	clear_leaf(1, 0);
 #endif
 	if
 	:: state(v) == SHARED ->
@@ -78,7 +95,8 @@ inline give_up()
 	   d_step { put_ref() }
 	:: else -> retired[frame_of(v)] = true
 	fi;
-	v = 0
+	/* The guest's own flush: it has nothing cached of what it gave up. */
+	d_step { v = 0; TLB(cpu, 0) = 0; TLB(cpu, 1) = 0 }
 }
 
 /* mm_populate(): a zeroed frame. */
@@ -88,6 +106,7 @@ inline take_back()
 		freed[P] ->
 		freed[P] = false;
 		content[P] = 0;
+		want = 0;
 		v = word;
 		assert(state(v) == GONE);
 		word = next(v, PRIVATE, P)
@@ -104,8 +123,9 @@ proctype balloon(byte cpu)
 end:
 	do
 	guest_access(1)
-	read_fault(1)
+#ifdef SHARER
 	write_fault(1)
+#endif
 	remap(1)
 	:: d_step { !gone -> gone = true; rcu_enter(cpu) };
 	   give_up();
@@ -116,8 +136,28 @@ end:
 	od
 }
 
+/* replace() of name_share() and name_set_swapped(). */
+proctype sharer()
+{
+	short w = START;
+	bool ok;
+
+	rcu_enter(2);
+	d_step { ok = word == w; word = (ok -> next(w, SHARED, F) : word) };
+	if
+	:: ok ->
+	   clear_leaf(0, OLD);
+	   clear_leaf(1, OLD);
+	   retired[OLD] = true
+	:: else -> d_step { put_ref() }
+	fi;
+	d_step { rcu_leave(2) };
+	shared_out = true
+}
+
 #define at_rest \
-	(!readers && !retired[F] && !retired[SPARE] && !retired[SPARE + 1] && !retired[P])
+	(!readers && shared_out && \
+	 !retired[F] && !retired[SPARE] && !retired[SPARE + 1] && !retired[P])
 #define owned(f) (frame_of(word) == (f))
 
 proctype reaper()
@@ -142,17 +182,24 @@ init
 {
 	atomic {
 		content[F] = 1;
-		freed[SPARE] = true;
 		freed[SPARE + 1] = true;
+#ifdef SHARER
+		content[OLD] = 1;
+		freed[P] = true;
+		run sharer();
+#else
+		freed[SPARE] = true;
+		shared_out = true;
+		run writer(0);
+#endif
 #ifdef FROM_PRIVATE
 		ref = false;
 		freed[F] = true;
 		content[P] = 1;
-#else
+#elif !defined(SHARER)
 		freed[P] = true;
 #endif
 		run reaper();
-		run writer(0);
 		run balloon(1)
 	}
 }

@@ -116,8 +116,8 @@ proctype scanner()
 init
 {
 	atomic {
-		run writer(0);
+		run scanner();
 		run mapper(1);
-		run scanner()
+		run writer(0)
 	}
 }

@@ -24,7 +24,7 @@ inline put_if_own()
 	fi
 }
 
-/* What entries a break clears: whoever changed the name before may not have come to its own walk. */
+/* The entries a break clears: who changed the name before may not have come to his own walk. */
 #ifdef CLEAR_OLD_ONLY
 #define STALE F
 #else

@@ -145,10 +145,10 @@ proctype retirer()
 init
 {
 	atomic {
-		run pcpu(0);
-		run pcpu(1);
-		run mmu(0);
+		run retirer();
 		run mmu(1);
-		run retirer()
+		run mmu(0);
+		run pcpu(1);
+		run pcpu(0)
 	}
 }

@@ -73,7 +73,9 @@ end:
 	guest_access(1)
 	read_fault(1)
 	write_fault(1)
+#ifndef SWAP
 	remap(1)
+#endif
 	od
 }
 
