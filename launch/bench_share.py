@@ -203,6 +203,14 @@ def against_ksm(where: Path, wanted: dict[str, Mix], rounds: int, wait: int) -> 
     return {**found["asked"], "ksm_settings": ksm, "mixes": found}
 
 
+def one_side(where: Path, mix: Mix) -> dict[str, Any]:
+    """Without KSM: are the pages merged, and is every byte right?"""
+    data = program(where, ["xylem", *mix.words()])
+    if data["merged"] < data["best"] * 9 // 10:
+        raise XylemError(f"only {data['merged']} of {data['best']} pages were merged")
+    return {"mix": asdict(mix), "xylem_merged_per_cpu_s": per_cpu_s(data), "xylem": data}
+
+
 def show(data: dict[str, Any]) -> None:
     """What was measured, in words."""
     if "mixes" in data:
@@ -211,6 +219,9 @@ def show(data: dict[str, Any]) -> None:
                 for name, one in data["mixes"].items()]
         print(report.render(["images", "KSM", "Xylem", "ratio"], rows))
         print(f"merged pages per CPU second; goal: ratio {GOAL:g}")
+    if "xylem" in data:
+        print(f"{data['xylem']['merged']} of {data['xylem']['best']} pages merged, "
+              f"{data['xylem_merged_per_cpu_s']:,.0f} per CPU second; all bytes right")
     if "scan_bandwidth" in data:
         print(f"hashing {data['scan_bandwidth'] / 1e9:.2f} GB/s, reading "
               f"{data['read_bandwidth'] / 1e9:.2f} GB/s: {data['read_to_scan']:.2f} times; goal: 2")
@@ -240,8 +251,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--wait", metavar="SECONDS", default="0",
                         help="at most, for other processes with mergeable memory to end (0)")
     parser.add_argument("--seed", metavar="S", default="1", help="of the images (1)")
-    parser.add_argument("--only", choices=("ksm", "rates", "hypervisor"),
-                        help="against KSM; hashing against reading; instructions under QEMU")
+    parser.add_argument("--only", choices=("ksm", "xylem", "rates", "hypervisor"),
+                        help="against KSM; Xylem's side alone; hashing against reading; "
+                             "instructions under QEMU")
     parser.add_argument("--timeout", metavar="SECONDS", default="600", help="of each QEMU run")
     parser.add_argument("--json", metavar="FILE", help="write the results there")
     args = parser.parse_args(argv)
@@ -254,6 +266,8 @@ def main(argv: list[str]) -> int:
         where = build.build("host", ["stress_share_bench"], "the sharing benchmark")
     if args.only in (None, "ksm"):
         data |= against_ksm(where, wanted, rounds, wait)
+    if args.only == "xylem":
+        data |= one_side(where, wanted["asked"])
     if args.only in (None, "rates"):
         data |= rates(where, wanted["asked"])
     if args.only in (None, "hypervisor"):
