@@ -9,12 +9,14 @@ from launch.errors import XylemError
 from launch.lab import Instance
 from launch.tally import Tally
 
-# name, words after ./xylem, seconds it may take
+# name, words after ./xylem, seconds it may take, how often it may be tried: what is measured
+# against time, on hosts that do other things as well, may miss its limit once
 COMMANDS = [
-    ("memory churn under verifying guests", ["stress", "mem", "--small", "--seconds", "40"], 600),
+    ("memory churn under verifying guests", ["stress", "mem", "--small", "--seconds", "40"], 600,
+     1),
     *((f"ESX figure {figure}, small",
-       ["bench", "esx", "--small", "--guest", "pattern", "--figure", str(figure)], 600)
-      for figure in (4, 2, 6, 7)),
+       ["bench", "esx", "--small", "--guest", "pattern", "--figure", str(figure)], 600, tries)
+      for figure, tries in ((4, 1), (2, 2), (6, 2), (7, 2))),
 ]
 
 
@@ -46,9 +48,13 @@ def run_all(tally: Tally, quick: bool, match: str) -> None:
         start = time.monotonic()
         wrong = ballooned()
         tally.add(f"boot: {name} ({time.monotonic() - start:.0f} s)", not wrong, wrong)
-    for name, words, seconds in COMMANDS:
+    for name, words, seconds, tries in COMMANDS:
         if match in name and not quick:
             start = time.monotonic()
-            status, output = ui.watch(name, [sys.executable, "-m", "launch", *words],
-                                      timeout=seconds)
+            for left in reversed(range(tries)):
+                status, output = ui.watch(name, [sys.executable, "-m", "launch", *words],
+                                          timeout=seconds)
+                if status == 0 or not left:
+                    break
+                print(f"        {name}: once more after\n{output[-2000:]}", flush=True)
             tally.add(f"boot: {name} ({time.monotonic() - start:.0f} s)", status == 0, output)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launch import build, qemutests, sourcecheck, ui
+from launch import build, model, qemutests, sourcecheck, ui
 from launch.errors import Parser, UsageError, XylemError
 from launch.paths import ROOT
 from launch.tally import Tally
@@ -102,6 +102,11 @@ def boots(tally: Tally, args: argparse.Namespace) -> None:
     qemutests.run_all(tally, args.quick, args.match)
 
 
+def models(tally: Tally, args: argparse.Namespace) -> None:
+    """Spin's search of the memory protocols' models, with all broken variants."""
+    model.check(tally, tuple(m for m in model.MODELS if args.match in m.name))
+
+
 GROUPS: dict[str, tuple[str, bool, Callable[[Tally, argparse.Namespace], None]]] = {
     # name: (title, also with --quick, function)
     "launcher": ("unit tests of the launcher", True, launcher),
@@ -114,6 +119,7 @@ GROUPS: dict[str, tuple[str, bool, Callable[[Tally, argparse.Namespace], None]]]
     "tsan": ("the same under ThreadSanitizer", False,
              criterion("tsan", "the host tests (tsan)")),
     "tidy": ("clang-tidy", False, sourcecheck.tidy),
+    "model": ("models of the memory protocols", False, models),
     "boot": ("boots under QEMU", True, boots),
 }
 
