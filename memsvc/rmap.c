@@ -364,8 +364,13 @@ static bool walk(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m, visi
 	_Atomic uint64_t *lin = p2m_linear(mm, gfn);
 	uint64_t hw = lin ? atomic_load(lin) : 0;
 
-	if (hw && fn(rmap_loc(MFN(hw), gfn & (BLOCK_NAMES - 1)), m))
-		return true;
+	if (hw) {
+		uint64_t loc = rmap_loc(MFN(hw), gfn & (BLOCK_NAMES - 1));
+
+		/* One with a slot is of another name, or is found by its slot. */
+		if (!(atomic_load(entry_at(loc)) & HW_SLOT) && fn(loc, m))
+			return true;
+	}
 	for (unsigned i = 0; i < RMAP_INLINE; i++) {
 		uint64_t loc = atomic_load(&rec->slot[i]);
 
