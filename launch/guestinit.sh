@@ -37,7 +37,8 @@ check_log() {
 	# Neither what we asked for on the command line nor that it was heard.
 	if grep -Ev 'ommand line: |stall warnings suppressed' /tmp/log | grep -E "$bad" >/tmp/bad; then
 		echo "xylem-dmesg-dirty: $(wc -l </tmp/bad) lines"
-		sed 's/^/xylem-dmesg: /' /tmp/bad
+		# With what came before and after.
+		grep -E -B 8 -A 16 "$bad" /tmp/log | sed 's/^/xylem-dmesg: /'
 	else
 		echo "xylem-dmesg-clean: $(wc -l </tmp/log) lines"
 	fi
