@@ -33,9 +33,9 @@ bad="$bad|rcu.*stall|Bad page|Bad rss|segfault|traps:|unable to handle|Kernel pa
 bad="$bad|clocksource.*unstable|mce: .Hardware Error|Machine check"
 
 check_log() {
-	dmesg >/tmp/log
 	# Neither what we asked for on the command line nor that it was heard.
-	if grep -Ev 'ommand line: |stall warnings suppressed' /tmp/log | grep -E "$bad" >/tmp/bad; then
+	dmesg | grep -Ev 'ommand line: |stall warnings suppressed' >/tmp/log
+	if grep -E "$bad" /tmp/log >/tmp/bad; then
 		echo "xylem-dmesg-dirty: $(wc -l </tmp/bad) lines"
 		# With what came before and after.
 		grep -E -B 8 -A 16 "$bad" /tmp/log | sed 's/^/xylem-dmesg: /'

@@ -97,7 +97,7 @@ def verdict(lab: Instance, plan: Plan, data: dict[str, Any], sent: dict[str, int
             wrong.append(f"{name}: no line '{good}'")
         wrong += [f"{name}: {line.text}" for line in lab.lines.get(name, ())
                   if line.text.startswith(("mini: FAIL", "xylem-dmesg", "xylem-stress-failed"))
-                  and not line.text.startswith("xylem-dmesg-clean")][:10]
+                  and not line.text.startswith("xylem-dmesg-clean")][:40]
     for key in MUST_HAPPEN:
         if not peak(data, key):
             wrong.append(f"nothing was ever {key}: the run proves nothing about it")
