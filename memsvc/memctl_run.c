@@ -235,7 +235,7 @@ static void swap(unsigned n, enum mem_state state, uint64_t free, uint64_t now)
 		uint64_t x = minus(entries[i].data, shares[i].target);
 
 		if (x && !balloon_late(&entries[i], state, now))
-			x = state == MEM_LOW ? MIN(x, DIV_ROUND_UP(x * want, excess)) : 0;
+			x = state == MEM_LOW ? MIN(x, DIV_ROUND_UP(x * want, MAX(excess, x))) : 0;
 		if (state == MEM_HIGH || !get(&memctl.swap))
 			x = 0;
 		memctl_swap_want(entries[i].d, x);
