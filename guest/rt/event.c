@@ -60,6 +60,31 @@ static _Atomic xen_ulong_t *mask_word(uint32_t port)
 	return (_Atomic xen_ulong_t *)&shared_info->evtchn_mask[port / 64];
 }
 
+/* A word of pending ports has those of other vCPUs, too: they are theirs to handle. */
+static uint16_t port_vcpu[MAX_PORTS];
+
+static long bound(long rc, uint32_t port, uint32_t vcpu)
+{
+	if (rc)
+		return rc;
+	if (port < MAX_PORTS)
+		port_vcpu[port] = (uint16_t)vcpu;
+	return port;
+}
+
+static xen_ulong_t mine(uint32_t first, xen_ulong_t bits)
+{
+	xen_ulong_t own = 0;
+
+	for (; bits; bits &= bits - 1) {
+		uint32_t port = first + (uint32_t)__builtin_ctzl(bits);
+
+		if (port >= MAX_PORTS || port_vcpu[port] == this_cpu()->id)
+			own |= bits & -bits;
+	}
+	return own;
+}
+
 static void handle_2l(struct vcpu_info *vi)
 {
 	xen_ulong_t sel = atomic_exchange((_Atomic xen_ulong_t *)&vi->evtchn_pending_sel, 0);
@@ -68,8 +93,8 @@ static void handle_2l(struct vcpu_info *vi)
 		uint32_t w = (uint32_t)__builtin_ctzl(sel);
 		xen_ulong_t bits;
 
-		while ((bits = atomic_load(pending_word(w * 64)) &
-			       ~atomic_load(mask_word(w * 64)))) {
+		while ((bits = mine(w * 64, atomic_load(pending_word(w * 64)) &
+						    ~atomic_load(mask_word(w * 64))))) {
 			uint32_t port = w * 64 + (uint32_t)__builtin_ctzl(bits);
 
 			event_clear(port);
@@ -148,7 +173,7 @@ long event_bind_virq(uint32_t virq, uint32_t vcpu)
 	struct evtchn_bind_virq b = {.virq = virq, .vcpu = vcpu};
 	long rc = hc_evtchn(EVTCHNOP_bind_virq, &b);
 
-	return rc ? rc : b.port;
+	return bound(rc, b.port, vcpu);
 }
 
 long event_bind_ipi(uint32_t vcpu)
@@ -156,7 +181,7 @@ long event_bind_ipi(uint32_t vcpu)
 	struct evtchn_bind_ipi b = {.vcpu = vcpu};
 	long rc = hc_evtchn(EVTCHNOP_bind_ipi, &b);
 
-	return rc ? rc : b.port;
+	return bound(rc, b.port, vcpu);
 }
 
 long event_alloc_unbound(domid_t remote)
@@ -164,7 +189,7 @@ long event_alloc_unbound(domid_t remote)
 	struct evtchn_alloc_unbound a = {.dom = DOMID_SELF, .remote_dom = remote};
 	long rc = hc_evtchn(EVTCHNOP_alloc_unbound, &a);
 
-	return rc ? rc : a.port;
+	return bound(rc, a.port, 0);
 }
 
 long event_bind_interdomain(domid_t remote, uint32_t remote_port)
@@ -172,7 +197,7 @@ long event_bind_interdomain(domid_t remote, uint32_t remote_port)
 	struct evtchn_bind_interdomain b = {.remote_dom = remote, .remote_port = remote_port};
 	long rc = hc_evtchn(EVTCHNOP_bind_interdomain, &b);
 
-	return rc ? rc : b.local_port;
+	return bound(rc, b.local_port, 0);
 }
 
 long event_send(uint32_t port)
@@ -199,6 +224,18 @@ long event_set_priority(uint32_t port, uint32_t prio)
 long event_bind_vcpu(uint32_t port, uint32_t vcpu)
 {
 	struct evtchn_bind_vcpu b = {.port = port, .vcpu = vcpu};
+	bool masked;
+	long rc;
 
-	return hc_evtchn(EVTCHNOP_bind_vcpu, &b);
+	if (events_fifo || port >= MAX_PORTS)
+		return hc_evtchn(EVTCHNOP_bind_vcpu, &b);
+	masked = event_masked(port);
+	/* What is pending by now is told to the new owner by the unmasking. */
+	event_mask(port);
+	rc = hc_evtchn(EVTCHNOP_bind_vcpu, &b);
+	if (!rc)
+		bound(0, port, vcpu);
+	if (!masked)
+		event_unmask(port);
+	return rc;
 }
