@@ -17,6 +17,7 @@
 #include "core/host/host.h"
 #include "core/hypercall.h"
 #include "memsvc/pt.h"
+#include "tests/seed.h"
 
 #define T_NAMES 600 /* more than one block of 512 */
 #define T_FRAMES 20000
@@ -36,16 +37,6 @@ static _Atomic bool t_touched[T_NAMES];
 static inline uint64_t entry(uint64_t gfn, uint64_t flags)
 {
 	return gfn << PAGE_SHIFT | flags;
-}
-
-static inline uint64_t seed_from_env(void)
-{
-	const char *s = getenv("SEED");
-	uint64_t seed = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL);
-
-	printf("# SEED=%llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	return seed;
 }
 
 struct rnd {

@@ -32,6 +32,7 @@ static bool test_equal(const void *a, const void *b)
 #define page_hash_ahead test_hash
 #define page_equal test_equal
 #include "memsvc/scan_settle.c"
+#include "tests/seed.h"
 #undef page_hash_ahead
 #undef page_equal
 
@@ -41,16 +42,6 @@ static bool test_equal(const void *a, const void *b)
 #define CPUS 2
 
 static struct domain *dom[DOMAINS];
-
-static uint64_t seed(void)
-{
-	const char *s = getenv("SEED");
-	uint64_t v = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL);
-
-	printf("# SEED=%llu\n", (unsigned long long)v);
-	fflush(stdout);
-	return v | 1;
-}
 
 static uint64_t next(uint64_t *s)
 {
@@ -405,7 +396,7 @@ Test(scan, any_order_keeps_the_contents)
 {
 	machine(CPUS);
 	weak_hash = true;
-	cr_expect_eq(random_run(seed(), 60000), 0);
+	cr_expect_eq(random_run(seed_from_env() | 1, 60000), 0);
 	cr_expect_gt(stats().merged, 100);
 }
 
@@ -413,7 +404,8 @@ Test(scan, without_the_comparison_contents_are_lost)
 {
 	machine(CPUS);
 	weak_hash = blind = true;
-	cr_expect_neq(random_run(seed(), 60000), 0, "pages were mixed up and nobody saw it");
+	cr_expect_neq(random_run(seed_from_env() | 1, 60000), 0,
+		      "pages were mixed up and nobody saw it");
 }
 
 /* The end of a domain while its pages are in batches, hints and shares. */
@@ -513,7 +505,7 @@ static void storm_cpu(void *arg)
 static void run_threads(enum host_rcu rcu)
 {
 	machine(STORM_CPUS);
-	storm.seed = seed();
+	storm.seed = seed_from_env() | 1;
 	storm.writers = WRITERS;
 	host_clock_virtual(false);
 	host_rcu_select(rcu);

@@ -32,6 +32,7 @@
 #undef atomic_compare_exchange_strong_explicit
 #define atomic_compare_exchange_strong_explicit(p, old, new, s, f) BROKEN_CAS(p, old, new)
 #include "memsvc/share_table.c"
+#include "tests/seed.h"
 #pragma pop_macro("atomic_compare_exchange_strong_explicit")
 #undef share_table_init
 #undef share_table_ready
@@ -84,16 +85,6 @@ static bool find(uint64_t hash, mfn_t f)
 		if (x.v == f.v)
 			return true;
 	return false;
-}
-
-static uint64_t seed(void)
-{
-	const char *s = getenv("SEED");
-	uint64_t v = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL);
-
-	printf("# SEED=%llu\n", (unsigned long long)v);
-	fflush(stdout);
-	return v;
 }
 
 static uint64_t next(uint64_t *s)
@@ -169,7 +160,7 @@ Test(share_table, a_full_group_drops_stale_hints_then_hints_never_shared)
 
 Test(share_table, holds_two_entries_per_frame_spread_evenly)
 {
-	uint64_t s = seed() | 1;
+	uint64_t s = seed_from_env() | 1;
 	unsigned lost = 0;
 
 	machine();
@@ -290,7 +281,7 @@ Test(share_table, storm)
 {
 	machine();
 	cr_assert_eq(share_table_init(FRAMES), 0);
-	storm.seed = seed();
+	storm.seed = seed_from_env();
 	cr_expect_eq(run_storm(&good, 100000), 0);
 }
 
@@ -300,7 +291,7 @@ Test(share_table, storm_catches_a_plain_store)
 
 	machine();
 	cr_assert_eq(broken_init(FRAMES), 0);
-	storm.seed = seed();
+	storm.seed = seed_from_env();
 	for (unsigned i = 0; i < 20 && !wrong; i++)
 		wrong = run_storm(&broken, 20000);
 	cr_expect_neq(wrong, 0, "lost updates went unnoticed");
@@ -311,7 +302,7 @@ Test(share_table, storm_catches_a_plain_store)
 Test(page_hash, depends_on_every_byte_and_on_the_seed)
 {
 	static uint8_t a[PAGE_SIZE] ALIGNED(PAGE_SIZE), b[PAGE_SIZE] ALIGNED(PAGE_SIZE);
-	uint64_t s = seed() | 1, h;
+	uint64_t s = seed_from_env() | 1, h;
 
 	page_hash_seed(s);
 	cr_expect(page_is_zero(a));

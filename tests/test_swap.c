@@ -12,22 +12,13 @@
 #include "memsvc/swap_lz4.h"
 #include "memsvc/swap_slot.h"
 #include "memsvc/swap_space.h"
+#include "tests/seed.h"
 
 #define FRAMES 6000
 #define CPUS 4
 
 static struct swap_device *dev;
 static uint64_t free_at_start;
-
-static uint64_t seed_from_env(void)
-{
-	const char *s = getenv("SEED");
-	uint64_t seed = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL);
-
-	printf("# SEED=%llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	return seed;
-}
 
 static uint64_t rnd(uint64_t *s)
 {
