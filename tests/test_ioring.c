@@ -237,6 +237,11 @@ static uint64_t notifications;
 enum variant { RIGHT, PUBLISH_EARLY, NO_SECOND_LOOK };
 static enum variant variant;
 
+static bool over(void)
+{
+	return atomic_load(&lost) || atomic_load(&garbled);
+}
+
 static void wait_event(_Atomic bool *ev)
 {
 	unsigned stuck = 0;
@@ -244,18 +249,13 @@ static void wait_event(_Atomic bool *ev)
 	if (atomic_exchange(ev, false))
 		return;
 	atomic_fetch_add(&asleep, 1);
-	while (!atomic_exchange(ev, false) && !atomic_load(&finished) && !atomic_load(&lost)) {
+	while (!atomic_exchange(ev, false) && !atomic_load(&finished) && !over()) {
 		/* For so many turns of the processor: not just about to wake. */
 		if (atomic_load(&asleep) == 2 && ++stuck > 200000)
 			atomic_store(&lost, true);
 		sched_yield();
 	}
 	atomic_fetch_sub(&asleep, 1);
-}
-
-static bool over(void)
-{
-	return atomic_load(&lost) || atomic_load(&garbled);
 }
 
 static void *back(void *arg)
@@ -461,7 +461,7 @@ static void *byte_writer(void *arg)
 
 	while (at < BYTES) {
 		char x[48];
-		unsigned n = MIN(1 + rnd(&s) % 48, BYTES - at);
+		unsigned draw = 1 + rnd(&s) % 48, n = MIN(draw, BYTES - at);
 		long k;
 
 		for (unsigned i = 0; i < n; i++)
@@ -502,8 +502,10 @@ struct item {
 };
 QUEUE_TYPED(item, item, 256)
 
-#define PRODUCERS 3
-#define ITEMS 50000
+/* Few of each: producers wait their turn to commit without leaving the processor, so where the
+ * host takes one off it at the wrong moment, each item costs the others whole time slices. */
+#define PRODUCERS 2
+#define ITEMS 5000
 
 static struct item_queue q;
 
