@@ -6,8 +6,7 @@
 #include "core/mem_stats.h"
 #include "memsvc/memctl.h"
 #include "memsvc/scan.h"
-
-#include <time.h>
+#include "tests/seed.h"
 
 #define PAGES 64
 
@@ -119,11 +118,9 @@ Test(control, garbage)
 					     "share.cpu",  "%s%n",
 					     "4294967296", "18446744073709551616",
 					     "",	   "ctl"};
-	unsigned seed = (unsigned)time(NULL);
 	struct memctl_host_stats h;
 
-	printf("seed %u\n", seed);
-	srand(seed);
+	srand((unsigned)seed_from_env());
 	setup();
 	for (unsigned i = 0; i < 20000; i++) {
 		char line[300] = "7";

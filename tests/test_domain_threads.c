@@ -4,9 +4,9 @@
  * stop, sleep, set each other's timers and end while others are still being built.
  */
 #include "tests/dom_sim.h"
+#include "tests/seed.h"
 
 #include <stdio.h>
-#include <time.h>
 #include <xen/sched.h>
 #include <xen/vcpu.h>
 
@@ -132,11 +132,9 @@ static void pcpu_main(void *arg)
 Test(domain_threads, many, .timeout = 280)
 {
 	static char conf[GUESTS * 80];
-	const char *s = getenv("XYLEM_SEED");
 	char *p = conf;
 
-	seed0 = s ? (unsigned)strtoul(s, NULL, 0) : (unsigned)time(NULL);
-	cr_log_info("seed %u", seed0);
+	seed0 = (unsigned)seed_from_env();
 	sim_init(1, 32768);
 	for (unsigned i = 0; i < GUESTS; i++)
 		p += sprintf(p, "guest name=g%u kernel=k0 mem=2M vcpus=%u weight=%u\n", i, VCPUS,

@@ -2,17 +2,17 @@
 /*
  * PV kernel images: what is read from good ones, how bad ones are refused, and that no mutation
  * makes the parser read outside the image (run under ASan) or accept what cannot be loaded.
- * XYLEM_TEST_KERNEL names a real kernel (ELF) to be tried and mutated as well; XYLEM_SEED a seed.
+ * XYLEM_TEST_KERNEL names a real kernel (ELF) to be tried and mutated as well; SEED a seed.
  */
 #include <criterion/criterion.h>
 #include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <xen/elfnote.h>
 
 #include "core/elf.h"
+#include "tests/seed.h"
 
 #define VIRT_BASE 0xffffffff80000000ULL
 #define TEXT_OFFSET 0x1000
@@ -307,13 +307,6 @@ static void check_accepted(const struct image *im)
 		cr_assert(kernel.hypercall_page - kernel.virt_base + PAGE_SIZE <= kernel.kend);
 }
 
-static unsigned seed_value(void)
-{
-	const char *s = getenv("XYLEM_SEED");
-
-	return s ? (unsigned)strtoul(s, NULL, 0) : (unsigned)time(NULL);
-}
-
 static const uint64_t interesting[] = {
 	0,
 	1,
@@ -353,7 +346,7 @@ static void mutate(uint8_t *p, size_t n, unsigned *seed)
 
 Test(elf, mutations)
 {
-	unsigned seed = seed_value(), accepted = 0;
+	unsigned seed = (unsigned)seed_from_env(), accepted = 0;
 	struct image good = make();
 
 	note_u64(&good, XEN_ELFNOTE_HYPERCALL_PAGE, VIRT_BASE + 0x101000);
@@ -381,7 +374,7 @@ Test(elf, a_real_kernel)
 {
 	const char *path = getenv("XYLEM_TEST_KERNEL");
 	FILE *f = path ? fopen(path, "rb") : NULL;
-	unsigned seed = seed_value();
+	unsigned seed = (unsigned)seed_from_env();
 	struct image im;
 
 	if (!path)

@@ -18,22 +18,13 @@
 #include "core/evtchn_internal.h"
 #include "core/host/host.h"
 #include "core/hypercall.h"
+#include "tests/seed.h"
 
 #define WORLD_FRAMES 16384UL
 
-static inline uint64_t test_seed(void)
-{
-	const char *s = getenv("SEED");
-	uint64_t seed = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)clock() << 20;
-
-	fprintf(stderr, "seed %llu (set SEED to repeat)\n", (unsigned long long)seed);
-	return seed;
-}
-
 static inline uint32_t rnd(uint64_t *s)
 {
-	*s = *s * 6364136223846793005ULL + 1442695040888963407ULL;
-	return (uint32_t)(*s >> 33);
+	return (uint32_t)seed_next(s);
 }
 
 /* Memory for frames; call on a pCPU. */

@@ -339,7 +339,7 @@ Test(evtchn_fifo, handed_to_the_next_sender)
 
 Test(evtchn_fifo, random_model)
 {
-	uint64_t seed = test_seed();
+	uint64_t seed = seed_from_env();
 	evtchn_port_t pa[NP], pb[NP];
 	bool pending[NP] = {false}, masked[NP] = {false}, linked[NP] = {false};
 	unsigned vcpu[NP] = {0}, at[NP] = {0};

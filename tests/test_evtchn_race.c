@@ -128,7 +128,7 @@ static void send_thread(void *arg)
 
 static void run(unsigned threads, void (*fn)(void *arg))
 {
-	seed0 = test_seed();
+	seed0 = seed_from_env();
 	pthread_barrier_init(&ready, NULL, threads);
 	run_shaken(threads, fn);
 }

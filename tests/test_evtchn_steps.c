@@ -72,7 +72,7 @@ static void all_steps(void (*before)(void), void (*op)(void), void (*other)(void
 		      void (*after)(unsigned k))
 {
 	unsigned k, total = 0, stride = 1, n = 0;
-	uint64_t seed = test_seed();
+	uint64_t seed = seed_from_env();
 	bool more = true;
 
 	/* Two rounds are not interrupted; the second one, with all set up, tells the length. A string

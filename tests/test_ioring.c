@@ -9,11 +9,11 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "ioring/byte_ring.h"
 #include "ioring/queue.h"
 #include "ioring/ring.h"
+#include "tests/seed.h"
 
 #define xen_mb() __sync_synchronize()
 #define xen_rmb() __sync_synchronize()
@@ -43,21 +43,6 @@ static void setup(void)
 }
 
 TestSuite(ioring, .init = setup);
-
-static uint64_t seed(void)
-{
-	const char *s = getenv("SEED");
-	uint64_t v = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL);
-
-	fprintf(stderr, "seed %llu (set SEED to repeat)\n", (unsigned long long)v);
-	return v;
-}
-
-static uint32_t rnd(uint64_t *s)
-{
-	*s = *s * 6364136223846793005ULL + 1442695040888963407ULL;
-	return (uint32_t)(*s >> 33);
-}
 
 static struct req mk(uint64_t id)
 {
@@ -293,7 +278,7 @@ static void front(uint64_t s)
 	struct rsp rs = {0};
 
 	while (done < MESSAGES && !over()) {
-		uint32_t from = f.req_prod, batch = 1 + rnd(&s) % 40;
+		uint32_t from = f.req_prod, batch = 1 + (uint32_t)seed_next(&s) % 40;
 
 		for (; batch && put < MESSAGES && ring_front_free(&f); batch--) {
 			struct req rq = mk(put++);
@@ -330,7 +315,7 @@ static void run_pair(enum variant v)
 	atomic_store(&to_front, false);
 	notifications = 0;
 	pthread_create(&th, NULL, back, NULL);
-	front(seed());
+	front(seed_from_env());
 	pthread_join(th, NULL);
 }
 
@@ -461,7 +446,7 @@ static void *byte_writer(void *arg)
 
 	while (at < BYTES) {
 		char x[48];
-		unsigned draw = 1 + rnd(&s) % 48, n = MIN(draw, BYTES - at);
+		unsigned draw = 1 + (uint32_t)seed_next(&s) % 48, n = MIN(draw, BYTES - at);
 		long k;
 
 		for (unsigned i = 0; i < n; i++)
@@ -476,14 +461,14 @@ static void *byte_writer(void *arg)
 
 Test(byte_ring, two_threads)
 {
-	uint64_t s = seed(), s2 = s + 1;
+	uint64_t s = seed_from_env(), s2 = s + 1;
 	uint32_t at = 0;
 	pthread_t th;
 
 	pthread_create(&th, NULL, byte_writer, &s);
 	while (at < BYTES) {
 		char x[64];
-		long n = byte_ring_read(&r, x, 1 + rnd(&s2) % 64);
+		long n = byte_ring_read(&r, x, 1 + (uint32_t)seed_next(&s2) % 64);
 
 		cr_assert(n >= 0);
 		for (long i = 0; i < n; i++, at++)

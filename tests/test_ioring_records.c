@@ -8,9 +8,9 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "ioring/record_ring.h"
+#include "tests/seed.h"
 
 static struct {
 	char buf[256];
@@ -27,21 +27,6 @@ static void setup(void)
 }
 
 TestSuite(records, .init = setup);
-
-static uint64_t seed(void)
-{
-	const char *s = getenv("SEED");
-	uint64_t v = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL);
-
-	fprintf(stderr, "seed %llu (set SEED to repeat)\n", (unsigned long long)v);
-	return v;
-}
-
-static uint32_t rnd(uint64_t *s)
-{
-	*s = *s * 6364136223846793005ULL + 1442695040888963407ULL;
-	return (uint32_t)(*s >> 33);
-}
 
 static bool put(const char *a, uint32_t n, const char *b, uint32_t m)
 {
@@ -138,7 +123,7 @@ static void *writer(void *arg)
 
 	(void)arg;
 	for (uint32_t i = 0; i < RECORDS; i++) {
-		uint32_t n = rnd(&s) % 64;
+		uint32_t n = (uint32_t)seed_next(&s) % 64;
 
 		while (!put_numbered(i, n) && !atomic_load(&stop))
 			sched_yield();
@@ -149,7 +134,7 @@ static void *writer(void *arg)
 /* True when every record came once, in order, and whole. */
 static bool run(void)
 {
-	uint64_t s = writer_seed = seed();
+	uint64_t s = writer_seed = seed_from_env();
 	bool good = true;
 	pthread_t th;
 
@@ -164,7 +149,7 @@ static bool run(void)
 			sched_yield();
 			continue;
 		}
-		n = rnd(&s) % 64;
+		n = (uint32_t)seed_next(&s) % 64;
 		good = len == (long)(sizeof(no) + n);
 		if (!good)
 			break;

@@ -4,11 +4,9 @@
  * machines against revocation done literally, page by page.
  */
 #include "memsvc/policy.h"
+#include "tests/seed.h"
 
 #include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 #define N_MAX 40
 
@@ -16,19 +14,7 @@ static uint64_t rng;
 
 static uint64_t rnd_to(uint64_t n)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (rng * 0x2545f4914f6cdd1dULL >> 11) % n;
-}
-
-static void seed(void)
-{
-	const char *s = getenv("SEED");
-
-	rng = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL) | 1;
-	printf("# SEED=%llu\n", (unsigned long long)rng);
-	fflush(stdout);
+	return (seed_next(&rng) >> 11) % n;
 }
 
 static struct policy_dom dom(uint64_t min, uint64_t cap, uint64_t active, uint32_t shares)
@@ -160,7 +146,7 @@ Test(policy, properties)
 {
 	struct policy_dom d[N_MAX];
 
-	seed();
+	rng = seed_from_env();
 	for (unsigned round = 0; round < 3000; round++) {
 		unsigned n = random_domains(d, 1 + rnd_to(POLICY_PAGES_MAX));
 		unsigned tax = (unsigned)rnd_to(101);
@@ -195,7 +181,7 @@ Test(policy, literal_revocation)
 	struct policy_dom d[N_MAX];
 	uint64_t has[N_MAX];
 
-	seed();
+	rng = seed_from_env();
 	for (unsigned round = 0; round < 200; round++) {
 		unsigned n = random_domains(d, 300), tax = (unsigned)rnd_to(100);
 		uint64_t mins = 0, pages, used;
@@ -230,7 +216,7 @@ Test(policy, literal_revocation)
 /* More tax never gives more to who is idler, all else being equal. */
 Test(policy, tax_is_monotone)
 {
-	seed();
+	rng = seed_from_env();
 	for (unsigned round = 0; round < 500; round++) {
 		uint64_t cap = 1000 + rnd_to(100000), pages = 2 * cap * (1 + rnd_to(9)) / 10;
 		uint64_t a = rnd_to(cap), b = a + rnd_to(cap), last = UINT64_MAX;

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/x86/acpi.h"
+#include "tests/seed.h"
 
 #define MEM_SIZE 0x140000u /* the "physical memory"; tables lie above 1 MiB */
 
@@ -303,12 +303,9 @@ Test(x86_acpi, more_cpus_than_we_take)
 /* Damaged tables with right checksums: any answer, but no access outside what was mapped. */
 Test(x86_acpi, fuzz)
 {
-	const char *s = getenv("XYLEM_SEED");
-	unsigned seed = s ? (unsigned)strtoul(s, NULL, 0) : (unsigned)time(NULL);
 	unsigned parsed = 0;
 
-	fprintf(stderr, "seed: XYLEM_SEED=%u\n", seed);
-	srand(seed);
+	srand((unsigned)seed_from_env());
 	build(true, true);
 	uint64_t end = next;
 	uint8_t *good = malloc(MEM_SIZE);

@@ -8,27 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <Zydis/Zydis.h>
 
 #include "core/x86/decode.h"
+#include "tests/seed.h"
 
 static uint64_t rng;
 
 static uint64_t rnd(void)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng * 0x2545f4914f6cdd1dULL;
-}
-
-static void seed(void)
-{
-	const char *s = getenv("XYLEM_SEED");
-
-	rng = s ? strtoull(s, NULL, 0) : ((uint64_t)time(NULL) << 20 | 1);
-	fprintf(stderr, "seed: XYLEM_SEED=%#llx\n", (unsigned long long)rng);
+	return seed_next(&rng);
 }
 
 static const struct {
@@ -248,7 +237,7 @@ static bool compare(const uint8_t *b, size_t len)
 static void init(void)
 {
 	ZydisDecoderInit(&zydis, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	seed();
+	rng = seed_from_env();
 }
 
 TestSuite(x86_decode, .init = init);

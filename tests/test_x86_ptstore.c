@@ -4,18 +4,15 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "core/x86/ptstore.h"
+#include "tests/seed.h"
 
 static uint64_t rng;
 
 static uint64_t rnd(void)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng * 0x2545f4914f6cdd1dULL;
+	return seed_next(&rng);
 }
 
 struct run {
@@ -141,11 +138,9 @@ Test(x86_ptstore, against_the_cpu)
 	static const uint8_t ops[] = {INSN_MOV, INSN_XCHG, INSN_CMPXCHG, INSN_XADD,
 				      INSN_AND, INSN_OR,   INSN_XOR,	 INSN_ADD,
 				      INSN_SUB, INSN_BTS,  INSN_BTR,	 INSN_BTC};
-	const char *s = getenv("XYLEM_SEED");
 	unsigned failed_cmpxchg = 0;
 
-	rng = s ? strtoull(s, NULL, 0) : ((uint64_t)time(NULL) << 20 | 1);
-	fprintf(stderr, "seed: XYLEM_SEED=%#llx\n", (unsigned long long)rng);
+	rng = seed_from_env();
 
 	for (unsigned i = 0; i < 500000; i++) {
 		uint8_t op = ops[rnd() % ARRAY_SIZE(ops)];
