@@ -2,8 +2,6 @@
 /* Grace periods by watching per-pCPU counters; see qsbr.h. */
 #include "percpu/qsbr.h"
 
-#include <ck_pr.h>
-
 #include "percpu/pcpu.h"
 
 /* Only the owner writes its counter, so a load and a store do instead of an RMW. */
@@ -20,7 +18,7 @@ void qsbr_online(struct qsbr_state *s)
 	BUG_ON(qsbr_is_online(s));
 	advance(s, 1);
 	/* PAIRS: qsbr_fence: the section that begins here reads after its counter is visible. */
-	ck_pr_fence_memory();
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 void qsbr_offline(struct qsbr_state *s)
@@ -34,7 +32,7 @@ void qsbr_quiescent(struct qsbr_state *s)
 	BUG_ON(!qsbr_is_online(s));
 	advance(s, 2);
 	/* PAIRS: qsbr_fence */
-	ck_pr_fence_memory();
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 void qsbr_gp_start(struct qsbr_gp *gp)
@@ -43,7 +41,7 @@ void qsbr_gp_start(struct qsbr_gp *gp)
 
 	gp->waiting = CPUMASK_NONE;
 	/* PAIRS: qsbr_fence: the caller's unlinking is visible to whoever goes online later. */
-	ck_pr_fence_memory();
+	atomic_thread_fence(memory_order_seq_cst);
 	n = nr_pcpus();
 	for (unsigned i = 0; i < n; i++) {
 		struct pcpu *p = pcpu_get(i);
