@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Boot time against Debian's Xen 4.17, by host-timestamped serial lines."""
 
-import gzip
 import os
 import re
 import statistics
@@ -10,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch import build, debian, guestspec, initramfs, kernelimg, plan, report, ui
-from launch.errors import Parser, XylemError
+from launch import build, compare, debian, guestspec, initramfs, kernelimg, plan, report, ui
+from launch.errors import Parser
 from launch.machine import Machine, Options, command, multiboot
-from launch.paths import cache_dir
 from launch.units import parse_int, parse_seconds, parse_size
 
 # Serial lines that mark the stages, in the order in which they come.
@@ -73,18 +71,6 @@ def watch(system: str, ports: int, options: Options, marks: dict[str, str], time
     return run
 
 
-def xen_image() -> Path:
-    """Debian's Xen 4.17, unpacked."""
-    package = "xen-hypervisor-4.17-amd64"
-    images = list((debian.unpacked(package) / "boot").glob("xen-*.gz"))
-    if len(images) != 1:
-        raise XylemError(f"{package} holds {len(images)} images")
-    out = cache_dir() / f"xen-{debian.candidate(package)}.elf"
-    if not out.exists():
-        out.write_bytes(gzip.decompress(images[0].read_bytes()))
-    return out
-
-
 def median(runs: list[Run], system: str, span: str) -> float | None:
     """Median over the runs that finished."""
     values = [value for run in runs if run.system == system
@@ -140,7 +126,7 @@ def main(argv: list[str]) -> int:
                             initrd=initrd, cmdline=args.cmdline)
     boot_plan = plan.make_plan([guest], None, {})
     elf = build.hypervisor() / "xylem.elf" if args.only != "xen" else None
-    xen = xen_image() if args.only != "xylem" else None
+    xen = compare.xen_image() if args.only != "xylem" else None
 
     def boot_xylem(machine: Machine) -> list[str]:
         return multiboot(elf, "", boot_plan.stage(machine.dir))  # type: ignore[arg-type]

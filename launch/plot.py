@@ -106,7 +106,7 @@ def _check_chart(chart: Any) -> bool:
         return False
     if not all(isinstance(chart.get(key), str) for key in ("title", "x", "y")):
         return False
-    value = "values" if chart.get("kind") == "bars" else "points"
+    value = "values" if chart.get("kind") in ("bars", "ratios") else "points"
     if value == "values" and not isinstance(chart.get("categories"), list):
         return False
     for one in chart["series"]:
@@ -119,6 +119,8 @@ def _check_chart(chart: Any) -> bool:
         if not all(number is None or _is_number(number) for number in numbers):
             return False
     levels = chart.get("levels", [])
+    if chart.get("kind") == "ratios" and not (levels and chart["series"]):
+        return False
     return isinstance(levels, list) and all(
         isinstance(level, dict) and isinstance(level.get("name"), str)
         and _is_number(level.get("y")) for level in levels)

@@ -10,6 +10,8 @@ A chart is a dict:
 or, with one group of bars per category:
   {"title", "x", "y", "kind": "bars", "categories": [str, ...],
    "series": [{"name": str, "values": [number or None, ...]}]}
+or, with one horizontal bar per category on a logarithmic axis, from the first level's y:
+  {"title", "x", "y", "kind": "ratios", "categories", "series": [one], "levels"}
 "xmin", "xmax", "ymin", "ymax" fix an end of an axis; y starts at 0 unless said.
 
 The picture brings its own background and follows the reader's light or dark scheme.
@@ -24,6 +26,7 @@ WIDTH = 840
 LEFT, RIGHT, TOP, BOTTOM = 72, 176, 44, 52  # around the plot area of one chart
 PLOT_W, PLOT_H = WIDTH - LEFT - RIGHT, 210
 CHART_H = TOP + PLOT_H + BOTTOM
+RATIO_LEFT, RATIO_H = 390, 16  # names and rows of a chart of ratios
 MAX_NAMES = 13  # legend entries that fit beside a chart
 NAME_CHARS = 20
 
@@ -218,14 +221,58 @@ def _bars(chart: dict[str, Any], top: float) -> list[str]:
     return [*out, *_legend(series, top, True)]
 
 
+def _ratios(chart: dict[str, Any], top: float) -> list[str]:
+    """Bars to both sides of the first level."""
+    values, levels = chart["series"][0]["values"], chart["levels"]
+    found = [value for value in [*values, *(level["y"] for level in levels)] if value]
+    low = 2.0 ** math.floor(math.log2(min(found)))
+    high = 2.0 ** math.ceil(math.log2(max(found)))
+    left, bottom = RATIO_LEFT, top + len(values) * RATIO_H
+    sx = _Scale(math.log2(low), math.log2(high), left, WIDTH - 70)
+    out = [f'<text class="title" x="20" y="{top - 18:g}">{escape(chart["title"])}</text>']
+    for power in range(round(math.log2(low)), round(math.log2(high)) + 1):
+        x = sx(power)
+        out.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
+        out.append(f'<text class="small" x="{x:.1f}" y="{bottom + 16:g}" '
+                   f'text-anchor="middle">{2.0 ** power:.3g}</text>')
+    base = sx(math.log2(levels[0]["y"]))
+    for row, (name, value) in enumerate(zip(chart["categories"], values)):
+        y = top + row * RATIO_H
+        out.append(f'<text class="small" x="{left - 8}" y="{y + 11:g}" text-anchor="end">'
+                   f'{escape(name)}</text>')
+        if value:
+            x = sx(math.log2(value))
+            out.append(f'<rect x="{min(x, base):.1f}" y="{y + 2:g}" '
+                       f'width="{max(abs(x - base), 0.5):.1f}" height="{RATIO_H - 4}" '
+                       f'{_fill(int(value > levels[0]["y"]))}/>')
+            out.append(f'<text class="small" x="{max(x, base) + 5:.1f}" y="{y + 11:g}">'
+                       f'{value:.2f}</text>')
+    for level in levels:
+        x = sx(math.log2(level["y"]))
+        out.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
+        out.append(f'<text class="level-name" x="{x:.1f}" y="{top - 4:g}" text-anchor="middle">'
+                   f'{escape(level["name"])}</text>')
+    out.append(f'<text x="{(left + WIDTH - 70) / 2:g}" y="{bottom + 36:g}" '
+               f'text-anchor="middle">{escape(chart["x"])}</text>')
+    return out
+
+
+def _height(chart: dict[str, Any]) -> int:
+    if chart.get("kind") == "ratios":
+        return TOP + RATIO_H * len(chart["categories"]) + BOTTOM
+    return CHART_H
+
+
 def picture(charts: list[dict[str, Any]]) -> str:
     """All charts below each other; the whole SVG file."""
-    height = CHART_H * len(charts)
+    height = sum(map(_height, charts))
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
            f'viewBox="0 0 {WIDTH} {height}" role="img">', style(),
            f'<title>{escape("; ".join(chart["title"] for chart in charts))}</title>',
            f'<rect width="{WIDTH}" height="{height}" class="page"/>']
-    for index, chart in enumerate(charts):
-        draw = _bars if chart.get("kind") == "bars" else _lines
-        out += draw(chart, index * CHART_H + TOP)
+    top = 0
+    for chart in charts:
+        draw = {"bars": _bars, "ratios": _ratios}.get(chart.get("kind", ""), _lines)
+        out += draw(chart, top + TOP)
+        top += _height(chart)
     return "\n".join([*out, "</svg>"]) + "\n"

@@ -8,5 +8,6 @@ const struct role roles[] = {
 	{"proc", role_proc},   {"timer", role_timer},	  {"evtchn", role_evtchn},
 	{"burn", role_burn},   {"evil", role_evil},	  {"wake", role_wake},
 	{"idle", role_idle},   {"pattern", role_pattern}, {"touch", role_touch},
-	{"cache", role_cache}, {"balloon", role_balloon}, {NULL, NULL},
+	{"cache", role_cache}, {"balloon", role_balloon}, {"bench", role_bench},
+	{NULL, NULL},
 };

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Instructions per operation side by side with Debian's Xen 4.17; deterministic under -icount."""
+
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from launch import build, compare, debian, report, svg
+from launch.compare import Run, Work
+from launch.errors import Parser, XylemError
+from launch.guestspec import Guest
+from launch.units import parse_int, parse_seconds
+
+# What the clock counts: a guest that counts 1,000 instructions otherwise measures nothing.
+CHECK = "1000 nops"
+EPILOG = """\
+Both hypervisors boot on the same QEMU machine with one pCPU and -icount shift=0, where a tick of
+the TSC is an instruction, Xen with the guest as its Domain0. 'micro' is guest/roles/bench*.c:
+the median of single operations. What a guest pays for the call itself is part of each figure.
+"""
+
+
+def micro(where: Path, samples: int, timeout: float) -> Work:
+    """One mini guest, the same binary on both."""
+    guest = Guest("mini-bench", "bench", vcpus=2, mem=64 << 20, cmdline=f"n={samples}")
+    return Work("micro", guest, build.mini_kernel(where), r"mini: PASS role=bench", timeout)
+
+
+def run_group(work: Work, systems: dict[str, Path], runs: int, log: Any) -> list[Run]:
+    """All runs of one guest."""
+    found = []
+    for _ in range(runs):
+        for system, elf in systems.items():
+            found.append(compare.measure(
+                work, system, elf, (lambda text: print(text, file=log)) if log else None))
+    return found
+
+
+def summary(ops: list[dict[str, Any]]) -> dict[str, Any]:
+    """Median and largest ratio, and the operations above Xen's."""
+    ratios = [op["ratio"] for op in ops if op["ratio"] is not None]
+    return {"median_ratio": statistics.median(ratios) if ratios else None,
+            "max_ratio": max(ratios, default=None),
+            "above": [op["name"] for op in ops if (op["ratio"] or 0) > 1.0]}
+
+
+def table(ops: list[dict[str, Any]]) -> str:
+    """One row per operation."""
+    rows = [[op["name"], op["group"], *(_number(op[key]) for key in ("xen", "xylem")),
+             "-" if op["ratio"] is None else f"{op['ratio']:.2f}"] for op in ops]
+    return report.render(["operation", "", "Xen", "Xylem", "ratio"], rows)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.1f}"
+
+
+def chart(ops: list[dict[str, Any]]) -> dict[str, Any]:
+    """All ratios as bars."""
+    drawn = [op for op in ops if op["ratio"] is not None]
+    return {"title": "Instructions per operation: Xylem over Xen 4.17", "kind": "ratios",
+            "x": "ratio (log scale)", "y": "",
+            "categories": [op["name"] for op in drawn],
+            "series": [{"name": "Xylem / Xen", "values": [op["ratio"] for op in drawn]}],
+            "levels": [{"name": "as Xen", "y": 1.0}]}
+
+
+def judge(ops: list[dict[str, Any]], spread: float) -> list[str]:
+    """What is wrong with the figures themselves."""
+    wrong = [f"{op['name']}: no figure on {system}" for op in ops
+             for system in ("xen", "xylem") if op[system] is None]
+    wrong += [f"{op['name']}: runs differ by {compare.spread(op) * 100:.1f}%" for op in ops
+              if compare.spread(op) > spread]
+    return wrong
+
+
+def main(argv: list[str]) -> int:
+    """The command."""
+    parser = Parser(prog="./xylem bench compare", description=__doc__, epilog=EPILOG)
+    parser.add_argument("--only", choices=("micro", "linux"), help="run only one group")
+    parser.add_argument("--samples", metavar="N", default="2000",
+                        help="samples of each micro operation (2000; costly ones take fewer)")
+    parser.add_argument("--runs", metavar="N", default="1",
+                        help="boots of each; they must agree within --spread (1)")
+    parser.add_argument("--spread", metavar="PCT", default="2",
+                        help="what the runs of one system may differ by (2)")
+    parser.add_argument("--timeout", metavar="SECONDS", default="900", help="per boot (900)")
+    parser.add_argument("--json", metavar="FILE", help="write the results there")
+    parser.add_argument("--svg", metavar="FILE", help="draw the ratios there")
+    parser.add_argument("--log", metavar="FILE", help="write what the guests printed there")
+    args = parser.parse_args(argv)
+    samples = parse_int(args.samples, "--samples", 10, 100000)
+    runs = parse_int(args.runs, "--runs", 1, 100)
+    spread = parse_int(args.spread, "--spread", 0, 100) / 100
+    timeout = parse_seconds(args.timeout, "--timeout")
+
+    where = build.hypervisor()
+    systems = {"xen": compare.xen_image(), "xylem": where / "xylem.elf"}
+    works = {"micro": lambda: micro(where, samples, timeout)}
+    ops: list[dict[str, Any]] = []
+    log = open(args.log, "w", encoding="utf-8") if args.log else None
+    try:
+        for group, make in works.items():
+            if not args.only or group == args.only:
+                ops += compare.merge(group, run_group(make(), systems, runs, log))
+    finally:
+        if log:
+            log.close()
+    ops = checked(ops)
+    data = {"schema": 1, "unit": "instructions", "samples": samples, "runs": runs,
+            "xen_version": debian.candidate(compare.XEN_PACKAGE), **summary(ops), "ops": ops}
+    print(table(ops))
+    print(last_lines(data))
+    if args.json:
+        report.write_json(Path(args.json), {**data, "charts": [chart(ops)]})
+    if args.svg:
+        try:
+            Path(args.svg).write_text(svg.picture([chart(ops)]), encoding="utf-8")
+        except OSError as error:
+            raise XylemError(f"cannot write {args.svg}: {error.strerror}") from None
+    wrong = judge(ops, spread)
+    for text in wrong:
+        print(f"xylem: {text}", file=sys.stderr)
+    return 1 if wrong or not ops else 0
+
+
+def checked(ops: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The operations without the clock's check, which must have come out exact."""
+    for op in ops:
+        if op["name"] == CHECK and not op["xen"] == op["xylem"] == 1000:
+            raise XylemError("the clock does not count instructions: 1000 nops took "
+                             f"{op['xen']} ticks on Xen, {op['xylem']} on Xylem")
+    return [op for op in ops if op["name"] != CHECK]
+
+
+def last_lines(data: dict[str, Any]) -> str:
+    """Median, worst, and what is above Xen."""
+    if data["median_ratio"] is None:
+        return "nothing to compare"
+    above = data["above"]
+    return (f"\nmedian ratio {data['median_ratio']:.2f}, worst {data['max_ratio']:.2f}; "
+            f"{len(above)} of {len(data['ops'])} above 1.00"
+            + "".join(f"\n  {name}" for name in above))
