@@ -113,6 +113,12 @@ int arch_vcpu_boot_context(struct vcpu *v, uint64_t rip, uint64_t rsp, uint64_t 
 struct time_scale arch_tsc_scale(void);
 uint64_t arch_tsc_base(void);
 
+/**
+ * arch_callers() - return addresses of the calls that are under way, from the function with frame
+ * @frame (__builtin_frame_address(0)) outwards, into @pc. Returns how many, at most @n. Any context.
+ */
+unsigned arch_callers(const void *frame, uintptr_t *pc, unsigned n);
+
 /** arch_hypercall_page() - fill a page (hypervisor address) with the ABI's 32-byte call stubs. */
 void arch_hypercall_page(void *page);
 

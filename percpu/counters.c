@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The registries of counters and locks, and the lock itself. */
+/* The registry of counters. */
 #include "percpu/counters.h"
 
 #include "percpu/pcpu.h"
@@ -7,7 +7,6 @@
 /* Slots are handed out by fetch_add; names[] entries are published by their release store. */
 static _Atomic unsigned nr_slots = 1;
 static const char *_Atomic names[MAX_COUNTERS];
-static struct xlock *_Atomic locks;
 
 void counter_register(struct counter *c)
 {
@@ -52,54 +51,4 @@ void counters_visit(void (*fn)(const char *name, uint64_t value, void *arg), voi
 		if (name)
 			fn(name, slot_sum(i), arg);
 	}
-	for (struct xlock *l = atomic_load(&locks); l; l = atomic_load(&l->link))
-		fn(l->name, atomic_load_explicit(&l->contended, memory_order_relaxed), arg);
-}
-
-static void lock_register(struct xlock *l)
-{
-	struct xlock *head;
-
-	if (atomic_load_explicit(&l->registered, memory_order_relaxed) ||
-	    atomic_exchange(&l->registered, true))
-		return;
-	head = atomic_load(&locks);
-	do {
-		atomic_store(&l->link, head);
-	} while (!atomic_compare_exchange_weak(&locks, &head, l));
-}
-
-void xlock_lock(struct xlock *l)
-{
-	uint32_t ticket = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed);
-	bool waited = false;
-
-	/* PAIRS: xlock */
-	while (atomic_load_explicit(&l->owner, memory_order_acquire) != ticket) {
-		waited = true;
-		cpu_relax();
-	}
-	if (waited)
-		atomic_store_explicit(&l->contended,
-				      atomic_load_explicit(&l->contended, memory_order_relaxed) + 1,
-				      memory_order_relaxed);
-	lock_register(l);
-}
-
-bool xlock_trylock(struct xlock *l)
-{
-	/* PAIRS: xlock */
-	uint32_t owner = atomic_load_explicit(&l->owner, memory_order_acquire);
-
-	/* next == owner means free; the acquire above saw the last holder's release. */
-	return atomic_compare_exchange_strong_explicit(&l->next, &owner, owner + 1,
-						       memory_order_relaxed, memory_order_relaxed);
-}
-
-void xlock_unlock(struct xlock *l)
-{
-	uint32_t owner = atomic_load_explicit(&l->owner, memory_order_relaxed);
-
-	/* PAIRS: xlock */
-	atomic_store_explicit(&l->owner, owner + 1, memory_order_release);
 }

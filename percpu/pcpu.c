@@ -9,7 +9,7 @@ void pcpu_init(struct pcpu *p, unsigned id)
 {
 	unsigned n = atomic_load(&pcpu_count);
 
-	BUG_ON(id >= MAX_PCPUS);
+	BUG_ON(id >= MAX_PCPUS || nr_sites() > MAX_SITES);
 	p->id = id;
 	p->timers.programmed_ns = TIME_NEVER;
 	rcu_init_pcpu(p);

@@ -10,6 +10,7 @@
 
 #include "core/arch.h"
 #include "core/types.h"
+#include "percpu/contention.h"
 #include "percpu/counters.h"
 #include "percpu/cpumask.h"
 #include "percpu/inbox.h"
@@ -45,6 +46,7 @@ struct pcpu {
 	struct pcpu_counters counters CACHE_ALIGNED;
 	struct qsbr_state qsbr CACHE_ALIGNED;
 	struct sched_load load CACHE_ALIGNED;
+	struct contention contention CACHE_ALIGNED;
 
 	/* Visible: other writers. */
 	struct inbox inbox CACHE_ALIGNED;

@@ -9,6 +9,25 @@
 
 _Thread_local struct pcpu *host_this_pcpu;
 
+static struct contention nobody;
+
+uintptr_t arch_sites(void)
+{
+	return contention_offset(host_this_pcpu ? &host_this_pcpu->contention : &nobody);
+}
+
+/* The code that calls this keeps frame pointers; of what called that, nobody knows. */
+unsigned arch_callers(const void *frame, uintptr_t *pc, unsigned n)
+{
+	const uintptr_t *f = frame;
+
+	for (unsigned i = 0; i < 2 && i < n; i++) {
+		pc[i] = f[1];
+		f = (const uintptr_t *)f[0];
+	}
+	return MIN(n, 2);
+}
+
 static struct {
 	void (*fn)(void *arg);
 	void *arg;

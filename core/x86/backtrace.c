@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Walks the chain of frame pointers: everything is built with them. */
+#include <arch/cpu.h>
 #include <arch/layout.h>
 
+#include "core/arch.h"
 #include "core/fmt.h"
 #include "core/x86/ksyms.h"
 #include "core/x86/panic.h"
@@ -23,6 +25,21 @@ static bool in_stack(uint64_t a)
 		return false;
 	return (a >= STACKS_VIRT && a < STUBS_VIRT - 16) ||
 	       (a >= (uint64_t)_erodata && a < (uint64_t)_end - 16);
+}
+
+/* Frames lie between the first one and the end of the stack; the outermost one has no caller's. */
+unsigned arch_callers(const void *frame, uintptr_t *pc, unsigned n)
+{
+	const uintptr_t *f = frame, *end = (const uintptr_t *)cpu_info();
+	unsigned i;
+
+	for (i = 0; i < n && f + 1 < end && in_text(f[1]); i++) {
+		pc[i] = f[1];
+		if ((const uintptr_t *)f[0] <= f || f[0] & 7)
+			return i + 1;
+		f = (const uintptr_t *)f[0];
+	}
+	return i;
 }
 
 static void print_frame(uint64_t rip)

@@ -131,6 +131,7 @@ void gdt_prepare(struct pcpu *p)
 	struct cpu_info *info = (struct cpu_info *)p->arch.stack_top - 1;
 
 	info->pcpu = p;
+	info->sites = contention_offset(&p->contention);
 	p->arch.tss.rsp[0] = (uint64_t)&info->regs + 168;
 	p->arch.tss.ist[IST_NMI - 1] = base + STACK_NMI_END;
 	p->arch.tss.ist[IST_DF - 1] = base + STACK_DF_END;

@@ -135,6 +135,7 @@ void x86_start(uint32_t magic, uint64_t mbi)
 	struct cpu_info *info = (struct cpu_info *)(boot_stack64 + STACK_SIZE) - 1;
 
 	info->pcpu = &bsp;
+	info->sites = contention_offset(&bsp.contention);
 	serial_init();
 	early_puts("[   0.000000] xylem| entry\n");
 	multiboot_read(&boot, magic, mbi);

@@ -21,6 +21,16 @@ static inline struct pcpu *this_pcpu(void)
 	return host_this_pcpu;
 }
 
+/* Of this_pcpu(), or of a slot that all threads without one share. */
+uintptr_t arch_sites(void);
+
+static inline void arch_count(uint64_t *v)
+{
+	__atomic_store_n(v, __atomic_load_n(v, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+}
+
+#define COLD_CALL __attribute__((noinline, cold))
+
 /* The pCPU waited for may be a thread that needs this core. */
 static inline void cpu_relax(void)
 {

@@ -20,7 +20,7 @@ struct vcpu;
 struct cpu_info {
 	struct cpu_user_regs regs;
 	struct pcpu *pcpu;
-	uint64_t pad;
+	uintptr_t sites; /* contention_offset() */
 };
 
 static inline struct cpu_info *cpu_info(void)
@@ -41,6 +41,19 @@ static inline struct cpu_user_regs *guest_regs(void)
 {
 	return &cpu_info()->regs;
 }
+
+static inline uintptr_t arch_sites(void)
+{
+	return cpu_info()->sites;
+}
+
+static inline void arch_count(uint64_t *v)
+{
+	__asm__("incq %0" : "+m"(*v));
+}
+
+/* Called where it must not cost registers: the callee saves all. */
+#define COLD_CALL __attribute__((noinline, cold, no_caller_saved_registers))
 
 static inline void cpu_relax(void)
 {
