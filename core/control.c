@@ -165,6 +165,26 @@ static void set_command(char *words[], unsigned n, char *error)
 		set_error(error, rc, "set", rc == -XEN_ENOENT ? words[1] : words[2]);
 }
 
+/* "say NAME WORD": a line typed at the guest's console. */
+static void say_command(char *words[], unsigned n, char *error)
+{
+	struct domain *d = n == 3 ? domain_by_name(words[1]) : NULL;
+	char text[LINE_MAX + 2];
+	size_t len;
+
+	if (n != 3) {
+		fmt_snprintf(error, ERROR_MAX, "say: write say NAME WORD");
+		return;
+	}
+	if (!d) {
+		fmt_snprintf(error, ERROR_MAX, "say: no guest that runs is called '%s'", words[1]);
+		return;
+	}
+	len = (size_t)fmt_snprintf(text, sizeof(text), "%s\n", words[2]);
+	if (console_input(d, text, len) < len)
+		fmt_snprintf(error, ERROR_MAX, "say: the console of '%s' has no room", words[1]);
+}
+
 static void run_command(const struct command *c, char *words[], char *error)
 {
 	const char *number = words[c->domain ? 2 : 1];
@@ -198,6 +218,10 @@ static void dispatch(char *words[], unsigned n, char *error)
 
 	if (n && strcmp(words[0], "set") == 0) {
 		set_command(words, n, error);
+		return;
+	}
+	if (n && strcmp(words[0], "say") == 0) {
+		say_command(words, n, error);
 		return;
 	}
 	for (unsigned i = 0; n && i < ARRAY_SIZE(commands); i++) {

@@ -7,7 +7,7 @@
  *		balloon NAME PAGES|auto		scan-rate [NAME] N
  *		shares NAME N			mem-period MS
  *		min NAME PAGES			set KEY VALUE	(as in the configuration)
- *		tax PERCENT
+ *		tax PERCENT			say NAME WORD	(a line typed at its console)
  *
  * Answer: {"ev":"ctl","id":ID,"ok":true} or {"ev":"ctl","id":ID,"ok":false,"error":"TEXT"}, where
  * TEXT names the wrong word. Other lines are ignored.

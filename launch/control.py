@@ -61,6 +61,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "scan-rate": (("0-1000000000",), (NAME, "0-1000000000")),
     "mem-period": (("0-3600000",),),
     "set": ((KEY, VALUE),),
+    "say": ((NAME, VALUE),),
 }
 UNITS = {"shares": "N", "tax": "PCT", "scan-rate": "N", "mem-period": "MS"}
 

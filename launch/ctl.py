@@ -21,6 +21,7 @@ Commands:
   scan-rate NAME N        ... of one guest (0: do not scan it)
   mem-period MS           time between two memory records (0: none)
   set KEY VALUE           any setting, as --set
+  say NAME WORD           type a line at the guest's console
 
 Exit status: 0 done, 1 the instance could not, 2 wrong words.
 """

@@ -81,8 +81,30 @@ memstress() {
 		--mremap-bytes "${mib}m" --malloc 1 --malloc-bytes "${mib}m" --fork 1
 }
 
+# Answers what is typed at the console until that is "end": each time with a
+# check of a file shared by all guests of its kind, and of one of its own.
+answer() {
+	awk -v "seed=$(cut -c 1-8 /proc/sys/kernel/random/uuid)" \
+		'BEGIN { srand("0x" seed); for (i = 0; i < 20000; i++) print int(rand() * 10000) }' >/tmp/part
+	for i in 1 2 3 4 5 6 7 8; do
+		echo "$i"
+		cat /tmp/part
+	done >/tmp/own
+	sum=$(cat /bin/busybox /tmp/own | md5sum)
+	stty -echo
+	echo "xylem-answering $(wc -c </tmp/own) bytes of its own"
+	while read -r word && [ "$word" != end ]; do
+		if [ "$(cat /bin/busybox /tmp/own | md5sum)" = "$sum" ]; then
+			echo "xylem-answer $word ok"
+		else
+			echo "xylem-answer $word wrong"
+		fi
+	done
+}
+
 case $task in
 none) ;;
+answer) answer ;;
 idle=*) sleep "${task#idle=}" ;;
 shell)
 	echo "An interactive shell; exit ends this guest."

@@ -12,7 +12,7 @@ from launch.errors import UsageError, XylemError
 from launch.paths import ROOT, cache_dir
 
 BUSYBOX = Path("/bin/busybox")
-TASKS = ("none", "shell", "idle", "stress", "memstress", "script")
+TASKS = ("none", "shell", "idle", "answer", "stress", "memstress", "script")
 STRESS = ("stress", "memstress")
 
 
@@ -24,7 +24,7 @@ def task_of(cmdline: str) -> str:
     name, equals, value = task.partition("=")
     timed = name in ("idle", *STRESS)
     if name not in TASKS or bool(equals) != timed or (timed and not re.fullmatch("[0-9]+", value)):
-        raise UsageError(f"xylem.task={task}: not one of none, shell, idle=SECONDS, "
+        raise UsageError(f"xylem.task={task}: not one of none, shell, idle=SECONDS, answer, "
                          "stress=SECONDS, memstress=SECONDS, script")
     return task
 

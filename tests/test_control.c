@@ -79,6 +79,22 @@ Test(control, settings_change)
 	cr_assert_str_eq(answer("123 tax 5"), "{\"ev\":\"ctl\",\"id\":123,\"ok\":true}");
 }
 
+Test(control, says_a_line_at_a_console)
+{
+	const char *const typed = "hello\nx\n";
+
+	setup();
+	accepted("1 say guest hello");
+	accepted("2 say guest x");
+	cr_assert_eq(atomic_load(&d->con.io_prod), strlen(typed));
+	cr_assert_eq(memcmp(d->con.io_in, typed, strlen(typed)), 0);
+	refused("3 say guest", "NAME WORD");
+	refused("4 say nobody x", "'nobody'");
+	for (unsigned i = 0; i < CONSOLE_INPUT / 8; i++)
+		answer("5 say guest 1234567");
+	refused("6 say guest y", "no room");
+}
+
 Test(control, refusals_name_the_word)
 {
 	setup();
