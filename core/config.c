@@ -195,7 +195,7 @@ static bool parse_warp(const char *s, struct guest_config *g)
 	return true;
 }
 
-static bool name_ok(const char *s)
+bool config_name_ok(const char *s)
 {
 	if (!*s)
 		return false;
@@ -218,7 +218,7 @@ static const char *set_field(struct guest_config *g, const struct word *w)
 	if (err)
 		return err;
 	if (key_is(w, "name")) {
-		if (!name_ok(tmp))
+		if (!config_name_ok(tmp))
 			return "a name has letters, digits, '-', '_' and '.'";
 		if (strcmp(tmp, "xylem") == 0)
 			return "that is the hypervisor's own name";
@@ -295,7 +295,7 @@ static bool remember_name(struct config_reader *r, const char *name, size_t at)
 
 			if (*slot - 1 + k < r->len)
 				tail[0] = r->text[*slot - 1 + k];
-			if (!name_ok(tail))
+			if (!config_name_ok(tail))
 				return false;
 		}
 	}

@@ -95,6 +95,9 @@ bool config_parse_size(const char *s, uint64_t *bytes);
 /** config_parse_pin() - "all" (*pinned false) or ranges joined by '+', as "0-3+5". */
 bool config_parse_pin(const char *s, bool *pinned, cpumask_t *mask);
 
+/** config_name_ok() - whether a guest may be called so: letters, digits, '-', '_' and '.', up to 31. */
+bool config_name_ok(const char *s);
+
 /** boot_module_find() - the module with this id, or NULL. */
 const struct boot_module *boot_module_find(const struct boot_module *mods, unsigned n,
 					   const char *id);

@@ -2,7 +2,8 @@
 #include "core/control.h"
 
 #include "core/arch.h"
-#include "core/domain.h"
+#include "core/create.h"
+#include "core/domains.h"
 #include "core/fmt.h"
 #include "core/lib.h"
 #include "core/mem_stats.h"
@@ -14,15 +15,16 @@
 #define POLL_NS (100 * NS_PER_MS)
 #define POLL_BUSY_NS (2 * NS_PER_MS) /* while a line is coming in: a UART holds 16 bytes */
 #define LINE_MAX 200
-#define WORDS_MAX 6
+#define WORDS_MAX 16
 #define ERROR_MAX 160
+#define NO_GUEST "%s: no guest that runs is called '%s'"
 
 /* pCPU 0's. */
 static struct {
 	struct timer timer;
 	void (*quit)(void);
 	unsigned len;  /* of the line so far; LINE_MAX: too long, dropped */
-	bool answered; /* answer[] is empty or was sent */
+	bool answered; /* answer[] was sent, or another will answer */
 	char line[LINE_MAX + 1];
 	char answer[2 * ERROR_MAX + 80];
 } ctl;
@@ -111,17 +113,6 @@ int control_apply(const struct xylem_control *c)
 
 /* ---- one line ---- */
 
-static struct domain *domain_by_name(const char *name)
-{
-	for (unsigned id = 1; id <= MAX_DOMAINS; id++) {
-		struct domain *d = domain_by_id((domid_t)id);
-
-		if (d && strcmp(d->name, name) == 0 && atomic_load(&d->state) == DOM_RUNNING)
-			return d;
-	}
-	return NULL;
-}
-
 static unsigned split(char *line, char *words[WORDS_MAX])
 {
 	unsigned n = 0;
@@ -177,7 +168,7 @@ static void say_command(char *words[], unsigned n, char *error)
 		return;
 	}
 	if (!d) {
-		fmt_snprintf(error, ERROR_MAX, "say: no guest that runs is called '%s'", words[1]);
+		fmt_snprintf(error, ERROR_MAX, NO_GUEST, "say", words[1]);
 		return;
 	}
 	len = (size_t)fmt_snprintf(text, sizeof(text), "%s\n", words[2]);
@@ -195,8 +186,7 @@ static void run_command(const struct command *c, char *words[], char *error)
 		struct domain *d = domain_by_name(words[1]);
 
 		if (!d) {
-			fmt_snprintf(error, ERROR_MAX, "%s: no guest that runs is called '%s'",
-				     c->name, words[1]);
+			fmt_snprintf(error, ERROR_MAX, NO_GUEST, c->name, words[1]);
 			return;
 		}
 		op.domid = d->id;
@@ -212,14 +202,63 @@ static void run_command(const struct command *c, char *words[], char *error)
 		set_error(error, rc, c->name, rc == -XEN_ESRCH ? words[1] : number);
 }
 
-static void dispatch(char *words[], unsigned n, char *error)
+/* "pin NAME all|0-3+5" */
+static void pin_command(char *words[], char *error)
 {
-	bool known = false;
+	struct domain *d = domain_by_name(words[1]);
+	struct sched_params params;
+	bool some;
 
-	if (n && strcmp(words[0], "set") == 0) {
-		set_command(words, n, error);
+	if (!d) {
+		fmt_snprintf(error, ERROR_MAX, NO_GUEST, "pin", words[1]);
 		return;
 	}
+	params = d->sched;
+	if (!config_parse_pin(words[2], &some, &params.pin)) {
+		fmt_snprintf(error, ERROR_MAX, "pin: '%s' is not a set of pCPUs", words[2]);
+		return;
+	}
+	if (!some)
+		params.pin = CPUMASK_ALL;
+	if (domain_set_sched(d, &params))
+		fmt_snprintf(error, ERROR_MAX, "pin: %s: a change is under way", words[1]);
+}
+
+/* create, destroy, pin and set. True: @words were one of them; *@later: it answers itself. */
+static bool own_syntax(uint64_t id, char *words[], unsigned n, char *error, bool *later)
+{
+	char why[ERROR_MAX - 16];
+
+	if (strcmp(words[0], "set") == 0) {
+		set_command(words, n, error);
+	} else if (strcmp(words[0], "create") == 0 && n >= 3) {
+		*later =
+			!create_request(id, words[1], words[2], words + 3, n - 3, why, sizeof(why));
+		if (!*later)
+			fmt_snprintf(error, ERROR_MAX, "create: %s", why);
+	} else if (strcmp(words[0], "destroy") == 0 && n == 2) {
+		if (create_destroy(words[1]))
+			fmt_snprintf(error, ERROR_MAX, NO_GUEST, words[0], words[1]);
+	} else if (strcmp(words[0], "pin") == 0 && n == 3) {
+		pin_command(words, error);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static bool is_own(const char *word)
+{
+	return strcmp(word, "create") == 0 || strcmp(word, "destroy") == 0 ||
+	       strcmp(word, "pin") == 0;
+}
+
+static void dispatch(uint64_t id, char *words[], unsigned n, char *error, bool *later)
+{
+	bool known = n && is_own(words[0]);
+
+	if (n && own_syntax(id, words, n, error, later))
+		return;
 	if (n && strcmp(words[0], "say") == 0) {
 		say_command(words, n, error);
 		return;
@@ -248,12 +287,15 @@ void control_line(char *line, char *answer, size_t size)
 	char *words[WORDS_MAX], error[ERROR_MAX] = "", text[2 * ERROR_MAX];
 	unsigned n = split(line, words);
 	uint64_t id = 0;
+	bool later = false;
 
 	if (!n || !decimal(words[0], &id))
 		fmt_snprintf(error, sizeof(error), "'%s' is not an id", n ? words[0] : "");
 	else
-		dispatch(words + 1, n - 1, error);
-	if (!error[0])
+		dispatch(id, words + 1, n - 1, error, &later);
+	if (later)
+		answer[0] = 0;
+	else if (!error[0])
 		fmt_snprintf(answer, size, "{\"ev\":\"ctl\",\"id\":%lu,\"ok\":true}",
 			     (unsigned long)id);
 	else
@@ -273,7 +315,7 @@ static void line_done(void)
 		ctl.quit();
 	} else if (strncmp(ctl.line, "ctl ", 4) == 0) {
 		control_line(ctl.line + 4, ctl.answer, sizeof(ctl.answer));
-		ctl.answered = false;
+		ctl.answered = !ctl.answer[0];
 	}
 }
 

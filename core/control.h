@@ -7,10 +7,13 @@
  *		balloon NAME PAGES|auto		scan-rate [NAME] N
  *		shares NAME N			mem-period MS
  *		min NAME PAGES			set KEY VALUE	(as in the configuration)
- *		tax PERCENT			say NAME WORD	(a line typed at its console)
+ *		tax PERCENT			pin NAME all|0-3+5
+ *		create NAME LIKE [WORD...]	say NAME WORD	(a line typed at its console)
+ *		destroy NAME			(core/create.h)
  *
  * Answer: {"ev":"ctl","id":ID,"ok":true} or {"ev":"ctl","id":ID,"ok":false,"error":"TEXT"}, where
- * TEXT names the wrong word. Other lines are ignored.
+ * TEXT names the wrong word. That of `create` comes when it is done, perhaps after those of later
+ * lines. `pin` holds for the vCPUs that are or have been up. Other lines are ignored.
  */
 #ifndef CORE_CONTROL_H
 #define CORE_CONTROL_H
@@ -33,7 +36,8 @@ int control_apply(const struct xylem_control *c);
  */
 int control_setting(const char *key, const char *value);
 
-/* For tests: the answer to one `ctl` line (what follows the first word), cut into words in place. */
+/* For tests: the answer to one `ctl` line (what follows the first word), cut into words in place;
+ * empty when it comes later. */
 void control_line(char *line, char *answer, size_t size);
 
 #endif

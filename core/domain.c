@@ -4,6 +4,7 @@
 
 #include "core/arch.h"
 #include "core/domain_impl.h"
+#include "core/domains.h"
 #include "core/lib.h"
 #include "core/stats.h"
 #include "core/time.h"
@@ -25,6 +26,7 @@ struct domain_slot {
 
 static struct domain_slot slots[MAX_DOMAINS + 1];
 static _Atomic unsigned live_count;
+static unsigned kept_ids; /* set once at start-up */
 static void (*empty_hook)(void);
 
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vCPU is one page");
@@ -61,6 +63,17 @@ unsigned domain_live_count(void)
 void domain_set_empty_hook(void (*fn)(void))
 {
 	empty_hook = fn;
+}
+
+struct domain *domain_by_name(const char *name)
+{
+	for (unsigned id = 1; id <= MAX_DOMAINS; id++) {
+		struct domain *d = domain_by_id((domid_t)id);
+
+		if (d && strcmp(d->name, name) == 0 && atomic_load(&d->state) == DOM_RUNNING)
+			return d;
+	}
+	return NULL;
 }
 
 void domain_hide(struct domain *d)
@@ -100,7 +113,8 @@ static bool block_make(struct domain_slot *s)
 
 void domains_prepare(unsigned n)
 {
-	for (unsigned id = 1; id <= n && id <= MAX_DOMAINS; id++)
+	kept_ids = MIN(n, MAX_DOMAINS);
+	for (unsigned id = 1; id <= kept_ids; id++)
 		if (!block_make(&slots[id]))
 			return;
 }
@@ -115,7 +129,7 @@ static struct domain *block_get(domid_t want, int *err)
 	if (want > MAX_DOMAINS)
 		return NULL;
 	if (!want)
-		for (id = 1; id <= MAX_DOMAINS && !claim(id); id++)
+		for (id = kept_ids + 1; id <= MAX_DOMAINS && !claim(id); id++)
 			;
 	else if (!claim(id))
 		return NULL;
@@ -214,6 +228,7 @@ int domain_create(struct domain **out, const struct domain_params *p)
 	str_copy(d->kind, p->kind, sizeof(d->kind));
 	str_copy((char *)d->handle, p->name, sizeof(d->handle));
 	d->max_vcpus = p->vcpus;
+	d->sched = p->sched;
 	d->home_cpu = d->id % nr_pcpus();
 	atomic_init(&d->live_vcpus, p->vcpus);
 	atomic_init(&d->shutdown_code, SHUTDOWN_CODE_NONE);
@@ -245,6 +260,18 @@ void vcpu_run(struct vcpu *v)
 	s = VS_STARTING;
 	if (!atomic_compare_exchange_strong(&v->starting, &s, VS_STARTED))
 		vcpu_stop(v); /* the end of the domain came in between and left it to us */
+}
+
+int domain_set_sched(struct domain *d, const struct sched_params *params)
+{
+	int rc = 0;
+
+	d->sched = *params;
+	for (unsigned i = 0; i < d->max_vcpus; i++)
+		if (!sched_set_params(&d->vcpu[i]->unit, params) &&
+		    atomic_load(&d->vcpu[i]->starting) == VS_STARTED)
+			rc = -XEN_EBUSY;
+	return rc;
 }
 
 void domain_start(struct domain *d)

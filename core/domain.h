@@ -28,7 +28,6 @@
 
 struct boot_module;
 struct guest_record;
-struct sched_params;
 
 /* Per-vCPU counters: one writer (the running pCPU), summed by readers. */
 struct vcpu_counters {
@@ -105,7 +104,8 @@ enum domain_end {
 	END_SUSPEND,
 	END_CRASH,
 	END_WATCHDOG,
-	END_KILLED, /* by the hypervisor, reason[] says why */
+	END_KILLED,    /* by the hypervisor, reason[] says why */
+	END_DESTROYED, /* by `destroy` on the control stream */
 	END_FAILED  /* never started */
 };
 
@@ -130,6 +130,7 @@ struct domain {
 	_Atomic uint32_t shutdown_code; /* (any) SCHEDOP_shutdown_code */
 	uint64_t start_ns, end_ns;	/* system time */
 
+	struct sched_params sched; /* of each vCPU; pCPU 0's from its start on */
 	bool control; /* may see and set other domains' memory (core/hc_xylem.h); from its building on */
 	struct mm mm;
 	struct memctl_dom memctl;
@@ -173,14 +174,15 @@ void domain_crash(struct domain *d, const char *fmt, ...) PRINTF(2, 3);
 void domains_init(void);
 
 /**
- * domains_prepare() - take the memory for domains 1 to @n that has to be contiguous, while there is
- * such memory; as far as it goes. At start-up, before the first domain.
+ * domains_prepare() - keep ids 1 to @n for those who ask for them by number, and take the memory
+ * for these domains that has to be contiguous, while there is such memory; as far as it goes. At
+ * start-up, before the first domain.
  */
 void domains_prepare(unsigned n);
 
 struct domain_params {
 	const char *name, *kind;
-	domid_t id; /* 1 to MAX_DOMAINS; 0: the lowest free */
+	domid_t id; /* 1 to MAX_DOMAINS; 0: the lowest free that domains_prepare() did not keep */
 	unsigned vcpus;
 	uint64_t nr_pages;
 	struct sched_params sched; /* of each vCPU */
@@ -195,6 +197,13 @@ int domain_create(struct domain **out, const struct domain_params *p);
 
 /** domain_start() - let others find it and make vCPU 0 runnable; prints the `start` record. */
 void domain_start(struct domain *d);
+
+/**
+ * domain_set_sched() - new parameters for each of its vCPUs that has been up, from now on. pCPU 0.
+ * Returns 0; -XEN_EBUSY when the change before this one has not reached all of them: some may have
+ * taken the new ones; set them again.
+ */
+int domain_set_sched(struct domain *d, const struct sched_params *params);
 
 /** domain_destroy() - give back a domain that was never started (a failed build); asynchronous. */
 void domain_destroy(struct domain *d);

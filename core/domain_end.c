@@ -19,9 +19,11 @@
 enum { TD_QUIET, TD_EVENTS, TD_CONSOLE, TD_GRACE, TD_VCPUS, TD_MEMORY, TD_RECORD, TD_DONE };
 
 static const char *const end_names[] = {
-	[END_NONE] = "running",	     [END_OFF] = "off",	      [END_REBOOT] = "rebooted",
-	[END_SUSPEND] = "suspended", [END_CRASH] = "crashed", [END_WATCHDOG] = "killed",
-	[END_KILLED] = "killed",     [END_FAILED] = "failed",
+	[END_NONE] = "running",	   [END_OFF] = "off",
+	[END_REBOOT] = "rebooted", [END_SUSPEND] = "suspended",
+	[END_CRASH] = "crashed",   [END_WATCHDOG] = "killed",
+	[END_KILLED] = "killed",   [END_DESTROYED] = "destroyed",
+	[END_FAILED] = "failed",
 };
 
 const char *domain_end_name(enum domain_end e)
@@ -142,6 +144,9 @@ static uint64_t teardown_step(struct domain *d)
 		stats_check_leaks(d);
 		if (d->record && !stats_end(d->record))
 			return CONSOLE_RETRY_NS;
+		if (d->record && d->record->gone)
+			d->record->gone(d->record);
+		d->record = NULL;
 		break;
 	}
 	d->teardown_step++;

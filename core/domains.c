@@ -7,7 +7,8 @@
 #include "core/arch.h"
 #include "core/builder.h"
 #include "core/control.h"
-#include "core/domain.h"
+#include "core/create.h"
+#include "core/domains.h"
 #include "core/fmt.h"
 #include "core/lib.h"
 #include "core/mem_stats.h"
@@ -50,6 +51,9 @@ static struct {
 	/* What the machine's end waits for: jobs not done, and domains (domain_live_count()). */
 	_Atomic unsigned jobs_left;
 	_Atomic bool ended; /* the `q` command: build no more */
+	const char *config; /* the configuration's text */
+	size_t config_len;
+	bool ending; /* pCPU 0's: the table is being printed */
 	unsigned config_errors;
 	char attach[CONFIG_VALUE_MAX];
 	char control[CONFIG_VALUE_MAX];
@@ -72,7 +76,8 @@ static void finish_step(struct timer *t, uint64_t now)
 		return;
 	}
 	log_flush();
-	unsigned status = stats_status(run.records, run.nr_records, run.config_errors);
+	unsigned status =
+		stats_status(run.records, run.nr_records, run.config_errors + create_failures());
 
 	mem_stats_end();
 	record_printf("{\"ev\":\"halt\",\"status\":%u,\"t_ns\":%lu,\"guests\":%u,"
@@ -84,9 +89,17 @@ static void finish_step(struct timer *t, uint64_t now)
 	arch_poweroff(status);
 }
 
+/*
+ * On pCPU 0, as domains_hold() is. One that came since the message was posted is seen here; its
+ * release then sees the cleared flag and posts again.
+ */
 static void finish_message(struct inbox_msg *msg)
 {
 	(void)msg;
+	atomic_store(&run.finish_posted, false);
+	if (run.ending || atomic_load(&run.jobs_left) || domain_live_count())
+		return;
+	run.ending = true;
 	timer_init(&run.finish_timer, finish_step);
 	timer_arm(&run.finish_timer, arch_now_ns());
 }
@@ -100,6 +113,25 @@ static void maybe_finish(void)
 		run.finish_msg.fn = finish_message;
 		inbox_post(0, &run.finish_msg);
 	}
+}
+
+bool domains_hold(void)
+{
+	if (run.ending)
+		return false;
+	atomic_fetch_add(&run.jobs_left, 1);
+	return true;
+}
+
+void domains_release(void)
+{
+	atomic_fetch_sub(&run.jobs_left, 1);
+	maybe_finish();
+}
+
+bool domains_ending(void)
+{
+	return atomic_load(&run.ended);
 }
 
 static void quit(void)
@@ -172,8 +204,7 @@ static void worker_step(struct timer *t, uint64_t now)
 	page_free(arch_virt_to_mfn(w->job));
 	w->job = NULL;
 	timer_arm(t, arch_now_ns() + BUILD_LATER_NS);
-	atomic_fetch_sub(&run.jobs_left, 1);
-	maybe_finish();
+	domains_release();
 }
 
 static void worker_message(struct inbox_msg *msg)
@@ -184,7 +215,33 @@ static void worker_message(struct inbox_msg *msg)
 	timer_arm(&w->again, arch_now_ns());
 }
 
+int domains_build(const struct guest_config *g, struct domain **out, char *why, size_t why_len)
+{
+	return domain_build(g, 0, run.mods, run.nr_mods, out, why, why_len);
+}
+
 /* ---- configuration ---- */
+
+const struct guest_config *domains_config(const char *name)
+{
+	enum config_kind kind;
+
+	if (!run.config)
+		return NULL;
+	config_open(&reader, run.config, run.config_len);
+	while ((kind = config_next(&reader, &item)) != CONFIG_END)
+		if (kind == CONFIG_GUEST && strcmp(item.guest.name, name) == 0)
+			return &item.guest;
+	return NULL;
+}
+
+bool domains_configured(const char *name)
+{
+	for (unsigned n = 0; n < run.nr_records; n++)
+		if (strcmp(run.records[n].name, name) == 0)
+			return true;
+	return false;
+}
 
 static bool number(const char *s, uint64_t *v)
 {
@@ -269,11 +326,8 @@ static void check_guest(const char *key, const char *name)
 {
 	char text[CONFIG_ERROR_MAX];
 
-	if (!name[0])
+	if (!name[0] || domains_configured(name))
 		return;
-	for (unsigned n = 0; n < run.nr_records; n++)
-		if (strcmp(run.records[n].name, name) == 0)
-			return;
 	fmt_snprintf(text, sizeof(text), "set %s: there is no such guest", key);
 	config_error(text);
 }
@@ -283,6 +337,8 @@ static void read_config(const char *text, size_t len)
 	enum config_kind kind;
 	unsigned n = 0;
 
+	run.config = text;
+	run.config_len = len;
 	config_open(&reader, text, len);
 	while (config_next(&reader, &item) != CONFIG_END)
 		n += item.guest.name[0] != 0;
@@ -319,6 +375,7 @@ void domains_boot(const struct boot_module *mods, unsigned n)
 	memctl_start();
 	if (scan_init())
 		printk("not enough memory for the sharing table: pages are not shared");
+	create_start();
 	control_start(quit);
 	mem_stats_start();
 	if (m)

@@ -11,12 +11,15 @@ static _Atomic uint64_t leaked_frames;
 
 void stats_start(const struct domain *d)
 {
-	char name[80];
+	char name[80], kind[40];
 
-	/* The `end` record repeats the time, so losing this line to a full ring costs nothing. */
-	record_printf("{\"ev\":\"start\",\"guest\":\"%s\",\"domid\":%u,\"t_ns\":%lu}",
-		      log_json_escape(name, sizeof(name), d->name), d->id,
-		      (unsigned long)d->start_ns);
+	/* The `end` record repeats it all, so losing this line to a full ring costs nothing. */
+	record_printf(
+		"{\"ev\":\"start\",\"guest\":\"%s\",\"domid\":%u,\"kind\":\"%s\",\"vcpus\":%u,"
+		"\"mem_kib\":%lu,\"t_ns\":%lu}",
+		log_json_escape(name, sizeof(name), d->name), d->id,
+		log_json_escape(kind, sizeof(kind), d->kind), d->max_vcpus,
+		(unsigned long)(d->mm.max_pages << (PAGE_SHIFT - 10)), (unsigned long)d->start_ns);
 }
 
 void stats_collect(struct guest_record *r, const struct domain *d)
@@ -111,7 +114,7 @@ unsigned stats_status(const struct guest_record *r, unsigned n, unsigned config_
 	if (config_errors || stats_leaks())
 		return POWEROFF_FAILED;
 	for (unsigned i = 0; i < n; i++)
-		if (r[i].end != END_OFF)
+		if (r[i].end != END_OFF && r[i].end != END_DESTROYED)
 			return POWEROFF_FAILED;
 	return POWEROFF_OK;
 }

@@ -8,7 +8,7 @@
 
 #include "core/domain.h"
 
-#define POWEROFF_OK 0x10     /* every guest ended by a clean power-off */
+#define POWEROFF_OK 0x10     /* every guest ended by a clean power-off or was destroyed */
 #define POWEROFF_FAILED 0x11 /* some guest did not, or the configuration had an error */
 
 struct guest_record {
@@ -21,6 +21,7 @@ struct guest_record {
 	uint64_t mem_kib;
 	uint64_t start_ns, end_ns; /* system time */
 	uint64_t cpu_ns, events, hypercalls;
+	void (*gone)(struct guest_record *r); /* its `end` record is out; NULL: it stays */
 };
 
 /** stats_start() - print the `start` record of @d. On the pCPU that starts it. */
