@@ -106,7 +106,7 @@ enum domain_end {
 	END_WATCHDOG,
 	END_KILLED,    /* by the hypervisor, reason[] says why */
 	END_DESTROYED, /* by `destroy` on the control stream */
-	END_FAILED  /* never started */
+	END_FAILED     /* never started */
 };
 
 #define DOMAIN_WATCHDOGS 2

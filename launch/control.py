@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import selectors
 import socket
 import stat
@@ -14,6 +15,7 @@ from typing import Any
 from launch.errors import UsageError, XylemError
 from launch.units import parse_int
 
+PCPUS = r"all|[0-9]+(-[0-9]+)?(\+[0-9]+(-[0-9]+)?)*"
 NAME, PAGES, KEY, VALUE = "NAME", "PAGES", "KEY", "VALUE"
 MAX_LINE = 200
 _SUFFIX = ".sock"
@@ -57,6 +59,9 @@ COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "balloon": ((NAME, f"{PAGES}|auto"),),
     "shares": ((NAME, "1-1000000"),),
     "min": ((NAME, PAGES),),
+    "create": ((NAME, NAME),),  # and words for the command line
+    "destroy": ((NAME,),),
+    "pin": ((NAME, VALUE),),
     "tax": (("0-100",),),
     "scan-rate": (("0-1000000000",), (NAME, "0-1000000000")),
     "mem-period": (("0-3600000",),),
@@ -68,6 +73,10 @@ UNITS = {"shares": "N", "tax": "PCT", "scan-rate": "N", "mem-period": "MS"}
 
 def forms(command: str) -> str:
     """How a command is written."""
+    if command == "create":
+        return "create NAME LIKE [WORD...]"
+    if command == "pin":
+        return "pin NAME all|0-3+5"
     return " or ".join(" ".join([command, *(UNITS[command] if "-" in word else word
                                             for word in form)]) for form in COMMANDS[command])
 
@@ -79,6 +88,11 @@ def check_words(words: list[str]) -> list[str]:
     command, *args = words
     if command not in COMMANDS:
         raise UsageError(f"unknown command '{command}' (one of: {' '.join(COMMANDS)})")
+    if command == "create":
+        for word in args[2:]:
+            if not word.isascii() or not word.isprintable() or '"' in word:
+                raise UsageError(f"create: '{word}' is not a word for a command line")
+        args = args[:2]
     fitting = [form for form in COMMANDS[command] if len(form) == len(args)]
     if not fitting:
         longest = max(len(form) for form in COMMANDS[command])
@@ -86,6 +100,10 @@ def check_words(words: list[str]) -> list[str]:
         raise UsageError(f"{command}: {what} (write: {forms(command)})")
     for kind, word in zip(fitting[0], args):
         if word == "auto" and kind.endswith("|auto"):
+            continue
+        if command == "pin" and kind == VALUE:
+            if not re.fullmatch(PCPUS, word) or len(word) > 60:
+                raise UsageError(f"pin: '{word}' is not a set of pCPUs (all, or as 0-3+5)")
             continue
         if kind in (NAME, KEY, VALUE):
             if not all(char.isascii() and (char.isalnum() or char in "-_.") for char in word) \

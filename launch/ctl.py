@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""./xylem ctl: look at and steer the memory of a running instance."""
+"""./xylem ctl: look at and steer a running instance."""
 
 import argparse
 import json
@@ -12,6 +12,11 @@ from launch.units import parse_int, parse_seconds
 EPILOG = """\
 Commands:
   list                    guests with their state and memory
+  create NAME LIKE [WORD...]
+                          a new guest, as the one called LIKE was described to ./xylem run; the
+                          words are added to its kernel command line
+  destroy NAME            end a guest at once
+  pin NAME CPUS           let its vCPUs run on these pCPUs only (all, or as 0-3+5)
   balloon NAME PAGES      ask the guest to give up so many pages (0: to take all back;
                           auto: as many as the policy wants)
   shares NAME N           the guest's memory shares
@@ -65,8 +70,8 @@ def show(reply: dict[str, Any]) -> str:
 
 def main(argv: list[str]) -> int:
     """The command."""
-    parser = Parser(prog="./xylem ctl", description="Look at and steer the memory of a running "
-                    "instance.", epilog=EPILOG,
+    parser = Parser(prog="./xylem ctl", description="Look at and steer a running instance: its "
+                    "guests and their memory.", epilog=EPILOG,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", metavar="PID", help="which instance, when there are several: "
                         "the process id of its ./xylem run")

@@ -120,7 +120,7 @@ class Instance:
             if reached():
                 return True
             dead = [f"{name} is {guest['state']}" for name, guest in self.guests.items()
-                    if guest["state"] not in ("running", "not started", "off")]
+                    if guest["state"] not in ("running", "not started", "off", "destroyed")]
             if dead or not self.running():
                 raise XylemError(f"{self._label}: {', '.join(dead) or 'ended'} while {what}\n"
                                  f"{self._tail()}")

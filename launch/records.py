@@ -51,6 +51,7 @@ class GuestResult:
     cpu_s: float | None = None
     events: int | None = None
     hypercalls: int | None = None
+    made: bool = False  # by ./xylem ctl create
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -114,9 +115,20 @@ class Results:
             self.panic = True
         elif record["ev"] in ("mem", "memory"):
             self.memory.take(record)
+        elif record["ev"] == "start" and isinstance(record.get("guest"), str) \
+                and (record["guest"] not in self.guests or self.guests[record["guest"]].made):
+            self._made(record)
         elif record.get("guest") in self.guests:
             self.guests[record["guest"]].record(record)
         return record
+
+    def _made(self, record: dict[str, Any]) -> None:
+        """A guest that was not there at the start; it replaces one of the same name."""
+        guest = GuestResult(record["guest"], str(record.get("kind", "?")),
+                            int(record.get("vcpus", 0)), int(record.get("mem_kib", 0)) / 1024,
+                            made=True)
+        guest.record(record)
+        self.guests[guest.name] = guest
 
     def take_log(self, text: str) -> LogLine | None:
         """Take one line of COM1."""

@@ -29,7 +29,11 @@ def table(results: Results) -> str:
     header = ["guest", "state", "vCPUs", "memory", "userspace", "CPU time", "events",
               "hypercalls"]
     rows = []
+    fine = {}  # of those that ./xylem ctl made: only a count, they may be thousands
     for guest in results.guests.values():
+        if guest.made and guest.state in ("off", "destroyed"):
+            fine[guest.state] = fine.get(guest.state, 0) + 1
+            continue
         rows.append([guest.name, guest.state, str(guest.vcpus), f"{guest.mem_mib:g} MiB",
                      _number(guest.userspace_s, ".2f") + (" s" if guest.userspace_s is not None
                                                           else ""),
@@ -37,8 +41,11 @@ def table(results: Results) -> str:
                      _number(guest.events, "d"), _number(guest.hypercalls, "d")])
     text = render(header, rows)
     for guest in results.guests.values():
-        if guest.state != "off" and guest.reason:
+        if guest.state not in ("off", "destroyed") and guest.reason:
             text += f"\n{guest.name}: {guest.reason}"
+    if fine:
+        text += "\ncreated while it ran: " + ", ".join(
+            f"{count} {state}" for state, count in sorted(fine.items()))
     return text
 
 
@@ -48,6 +55,7 @@ def guest_json(guest: GuestResult) -> dict[str, Any]:
             "mem_mib": guest.mem_mib, "state": guest.state, "reason": guest.reason,
             "userspace_s": guest.userspace_s, "start_s": guest.start_s, "end_s": guest.end_s,
             "cpu_s": guest.cpu_s, "events": guest.events, "hypercalls": guest.hypercalls,
+            **({"created": True} if guest.made else {}),
             **({"extra": guest.extra} if guest.extra else {})}
 
 

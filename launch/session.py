@@ -212,7 +212,7 @@ class Session:
             return Outcome(self.results, 1, f"error: {reason}", wall)
         if status is not None and status not in (EXIT_SUCCESS, EXIT_SUCCESS + 1):
             return Outcome(self.results, 1, f"error: unknown exit status {status:#x}", wall)
-        good = {"off"}
+        good = {"off", "destroyed"}
         if self._ending in ("for", "left"):
             good |= {"killed", "running"}
         fine = all(guest.state in good for guest in guests)
