@@ -17,6 +17,7 @@ COMMANDS = {
     "gdb": "launch.gdb",
     "ctl": "launch.ctl",
     "plot": "launch.plot",
+    "profile": "launch.profile",
 }
 
 

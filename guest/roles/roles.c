@@ -4,10 +4,21 @@
 #include "rt/role.h"
 
 const struct role roles[] = {
-	{"hello", role_hello}, {"mem", role_mem},	  {"smp", role_smp},
-	{"proc", role_proc},   {"timer", role_timer},	  {"evtchn", role_evtchn},
-	{"burn", role_burn},   {"evil", role_evil},	  {"wake", role_wake},
-	{"idle", role_idle},   {"pattern", role_pattern}, {"touch", role_touch},
-	{"cache", role_cache}, {"balloon", role_balloon}, {"bench", role_bench},
+	{"hello", role_hello},
+	{"mem", role_mem},
+	{"smp", role_smp},
+	{"proc", role_proc},
+	{"timer", role_timer},
+	{"evtchn", role_evtchn},
+	{"burn", role_burn},
+	{"evil", role_evil},
+	{"wake", role_wake},
+	{"idle", role_idle},
+	{"pattern", role_pattern},
+	{"touch", role_touch},
+	{"cache", role_cache},
+	{"balloon", role_balloon},
+	{"bench", role_bench},
+	{"commute", role_commute},
 	{NULL, NULL},
 };

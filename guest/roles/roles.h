@@ -17,6 +17,7 @@ void role_pattern(void);
 void role_touch(void);
 void role_cache(void);
 void role_balloon(void);
+void role_commute(void);
 void role_bench(void);
 
 #endif

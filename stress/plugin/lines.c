@@ -90,6 +90,22 @@ static bool transfer(struct line *l, unsigned cpu, bool store)
 	return moved;
 }
 
+/* Few enough records, and yet one from about when the line was hot. */
+static bool worth_a_look(uint64_t transfers)
+{
+	return transfers >= 32 && !(transfers & (transfers - 1)) &&
+	       __builtin_ctzll(transfers) % 4 == 1;
+}
+
+static void write_seen(uint64_t phys)
+{
+	flockfile(prof_out);
+	fprintf(prof_out, "{\"rec\": \"seen\", \"phys\": \"%#" PRIx64 "\"", phys);
+	memory_describe(phys);
+	fputs("}\n", prof_out);
+	funlockfile(prof_out);
+}
+
 static void in_window(struct line *l, unsigned cpu, bool irq, uint64_t pc, uint64_t bytes,
 		      bool store, bool moved)
 {
@@ -121,7 +137,7 @@ static void use(unsigned cpu, uint64_t pc, uint64_t virt, uint64_t phys, unsigne
 	struct prof_cpu *c = &prof_cpu[cpu];
 	struct line *l = find(phys);
 	uint64_t bytes = (size >= LINE_BYTES ? ~0ULL : (1ULL << size) - 1) << phys % LINE_BYTES;
-	bool moved;
+	bool moved, look = false;
 
 	if (!l)
 		return;
@@ -130,7 +146,7 @@ static void use(unsigned cpu, uint64_t pc, uint64_t virt, uint64_t phys, unsigne
 	moved = transfer(l, cpu, store);
 	l->virt = virt - virt % LINE_BYTES;
 	if (moved) {
-		l->transfers++;
+		look = worth_a_look(++l->transfers);
 		l->taker = pc;
 		l->giver = l->wpc;
 	}
@@ -147,6 +163,8 @@ static void use(unsigned cpu, uint64_t pc, uint64_t virt, uint64_t phys, unsigne
 	atomic_flag_clear_explicit(&l->busy, memory_order_release);
 	if (!moved)
 		return;
+	if (look)
+		write_seen(phys - phys % LINE_BYTES);
 	*(c->in_irq ? &c->now.irq_transfers : &c->now.transfers) += 1;
 	if (c->entry && !c->in_irq)
 		c->by_entry[c->entry].transfers++;
@@ -195,7 +213,9 @@ static void write_line(const struct line *l, int dump)
 			s->irq_w, s->transfers);
 		comma = ", ";
 	}
-	fputs("]}\n", prof_out);
+	fputc(']', prof_out);
+	memory_describe((atomic_load(&l->key) - 1) << LINE_SHIFT);
+	fputs("}\n", prof_out);
 }
 
 void lines_end_windows(int dump)
@@ -219,6 +239,20 @@ static int by_transfers(const void *a, const void *b)
 	return (x->transfers < y->transfers) - (x->transfers > y->transfers);
 }
 
+static void write_hot(const struct line *l)
+{
+	uint64_t phys = (atomic_load(&l->key) - 1) << LINE_SHIFT;
+
+	fprintf(prof_out,
+		"{\"rec\": \"hot\", \"phys\": \"%#" PRIx64 "\", \"virt\": \"%#" PRIx64
+		"\", \"transfers\": %" PRIu64 ", \"r\": %" PRIu64 ", \"w\": %" PRIu64
+		", \"pc\": \"%#" PRIx64 "\", \"from\": \"%#" PRIx64 "\", \"rmask\": \"%#" PRIx64
+		"\", \"wmask\": \"%#" PRIx64 "\"",
+		phys, l->virt, l->transfers, l->r, l->w, l->taker, l->giver, l->rmask, l->wmask);
+	memory_describe(phys);
+	fputs("}\n", prof_out);
+}
+
 void lines_finish(unsigned top)
 {
 	struct line **hot;
@@ -234,14 +268,7 @@ void lines_finish(unsigned top)
 	if (hot)
 		qsort(hot, n, sizeof(struct line *), by_transfers);
 	for (size_t i = 0; i < n && i < top; i++)
-		fprintf(prof_out,
-			"{\"rec\": \"hot\", \"phys\": \"%#" PRIx64 "\", \"virt\": \"%#" PRIx64
-			"\", \"transfers\": %" PRIu64 ", \"r\": %" PRIu64 ", \"w\": %" PRIu64
-			", \"pc\": \"%#" PRIx64 "\", \"from\": \"%#" PRIx64
-			"\", \"rmask\": \"%#" PRIx64 "\", \"wmask\": \"%#" PRIx64 "\"}\n",
-			(atomic_load(&hot[i]->key) - 1) << LINE_SHIFT, hot[i]->virt,
-			hot[i]->transfers, hot[i]->r, hot[i]->w, hot[i]->taker, hot[i]->giver,
-			hot[i]->rmask, hot[i]->wmask);
+		write_hot(hot[i]);
 	free(hot);
 	fprintf(prof_out, "{\"rec\": \"lost\", \"lines\": %" PRIu64 ", \"addrs\": %" PRIu64 "}\n",
 		atomic_load(&lost_lines), atomic_load(&lost_addrs));

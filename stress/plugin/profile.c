@@ -78,8 +78,7 @@ static void on_entry(unsigned cpu, void *data)
 	struct prof_cpu *c = &prof_cpu[cpu % MAX_CPUS];
 	union told t = {.word = data};
 
-	if (c->in_irq)
-		return;
+	c->in_irq = false;
 	c->entry = (int)t.code;
 	c->by_entry[t.code].calls++;
 	c->by_entry[t.code].hv += t.n;
@@ -310,6 +309,12 @@ static bool argument(const char *arg, const char **path, unsigned *bits)
 	}
 	if (!strncmp(arg, "top=", 4)) {
 		top = (unsigned)strtoul(arg + 4, NULL, 10);
+		return true;
+	}
+	if (!strncmp(arg, "memory=", 7))
+		return memory_open(arg + 7);
+	if (!strncmp(arg, "frames=", 7)) {
+		memory_frames_at(strtoull(arg + 7, NULL, 16));
 		return true;
 	}
 	if (!strncmp(arg, "irq=", 4))

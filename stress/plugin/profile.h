@@ -10,8 +10,11 @@
  *	irq=START:END	code that is executed first (and only) when an interrupt was taken: what
  *			follows, up to the next guest instruction, counts as interrupt handling
  *	entry=ADDR:N	where hypervisor work of kind N (1 to 255) begins: what follows, up to the
- *			next guest instruction, is attributed to it
+ *			next guest instruction, is attributed to it (and counts as interrupt
+ *			handling no more)
  *	top=N		lines in the last record at most (400)
+ *	memory=FILE	the machine's memory, as QEMU's memory-backend-file keeps it (below 2 GiB)
+ *	frames=PHYS	where the hypervisor's pointer to its frame table is: lines are described
  *
  * All addresses are hexadecimal and virtual. Code in slots 256 to 271 of the address space is the
  * hypervisor's, all other is guests'. CPUs are QEMU's, which number as the pCPUs do.
@@ -40,11 +43,17 @@
  *	{"rec": "line", "dump": NNN, "phys": "0x...", "virt": "0x..." (one of its addresses),
  *	 "sides": [{"cpu": C, "r", "w": accesses in windows outside of interrupts,
  *	 "rmask", "wmask": which of the 64 bytes, "rpc", "wpc": instructions that did,
- *	 "irq_r", "irq_w": accesses in interrupts, "transfers"}]}
+ *	 "irq_r", "irq_w": accesses in interrupts, "transfers"}], DESCRIPTION}
  *		each line that one CPU wrote and another read or wrote, both in windows
  *	{"rec": "hot", "phys", "virt", "transfers", "r", "w", "pc": who took it last,
- *	 "from": the write it was taken from, "rmask", "wmask"}	at exit: most transferred lines
+ *	 "from": the write it was taken from, "rmask", "wmask", DESCRIPTION}
+ *		at exit: most transferred lines
+ *	{"rec": "seen", "phys", DESCRIPTION}	what a line that is transferred often was at that time
  *	{"rec": "lost", "lines": no room in the table, "addrs": without physical address}	at exit
+ *
+ * DESCRIPTION, with memory= and frames=: "bytes": the line's content, "frame": the frame table's
+ * record of its frame; "bytes_to", "frame_to": for the pointers in these, by their offset, the
+ * records of the frames they point to. All in hexadecimal digits, in the order of memory.
  *
  * "virt" and "pc" are 0x-strings. Guest code that faults is counted up to the end of its block. A
  * transfer is a read of a line that another CPU wrote last and this one has not read since, or a
@@ -97,5 +106,10 @@ void lines_end_windows(int dump);
 /* Write the most transferred lines out. */
 void lines_finish(unsigned top);
 void lines_lost_address(void);
+
+bool memory_open(const char *path);
+void memory_frames_at(uint64_t phys);
+/* Write the DESCRIPTION of a line into the record that is being written. */
+void memory_describe(uint64_t phys);
 
 #endif

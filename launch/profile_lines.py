@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""Cache lines that the hypervisor moves between CPUs: between commuting operations, or in any run."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from launch import commute, heatmap, report, ui
+from launch.errors import Parser, UsageError, XylemError
+from launch.paths import ROOT
+from launch.units import parse_int
+
+KNOWN = ROOT / "stress" / "commute_known.json"
+CONTROL = "same-entry"  # a pair that does not commute: it must share lines, or the test is blind
+
+EPILOG = """\
+Without --guest: the scalable-commutativity test. Every two operations that
+commute run at the same time on two pCPUs, and each line that hypervisor code of
+one side wrote and that of the other read or wrote is listed. --check fails when
+a pair shares more lines than stress/commute_known.json says (none, if it does
+not name the pair).
+
+With --guest: any guests, under the profiler; the lines that moved most.
+"""
+
+
+def parser() -> Parser:
+    """The command's options."""
+    out = Parser(prog="./xylem profile lines", description=__doc__, epilog=EPILOG,
+                 formatter_class=argparse.RawDescriptionHelpFormatter)
+    out.add_argument("--only", metavar="OPERATION", default="",
+                     help="pairs with this operation only")
+    out.add_argument("--domains", choices=("1", "2"), help="both sides in one domain, in two")
+    out.add_argument("--check", action="store_true", help="fail when a clean pair is not clean")
+    out.add_argument("--learn", action="store_true",
+                     help="write what is shared now to the list of known pairs")
+    out.add_argument("--json", metavar="FILE", help="write the results there")
+    out.add_argument("--svg", metavar="FILE", help="draw the pairs as a heat map")
+    out.add_argument("--timeout", metavar="SECONDS", default="600", help="per boot (600)")
+    return out
+
+
+def known() -> dict[str, int]:
+    """Pairs that are known to share lines, and how many."""
+    if not KNOWN.exists():
+        return {}
+    pairs: dict[str, int] = json.loads(KNOWN.read_text())["pairs"]
+    return pairs
+
+
+def measure(args: argparse.Namespace, timeout: float) -> list[commute.Pair]:
+    """All the boots."""
+    pairs: list[commute.Pair] = []
+    runs = [(1, args.only, False), (2, args.only, False), (1, "scanner", True)]
+    for domains, only, scanner in runs:
+        if args.domains and int(args.domains) != domains:
+            continue
+        if scanner and args.only not in ("", "scanner"):
+            continue
+        ui.say(f"profile lines: {'the scanner beside each operation' if scanner else 'pairs'} in "
+               f"{'two domains' if domains == 2 else 'one domain'}")
+        pairs += commute.run(domains, only, scanner, timeout)
+    return pairs
+
+
+def title(domains: int, scanner: bool) -> str:
+    """Of one boot's pairs."""
+    if scanner:
+        return "Beside the sharing scanner at full rate"
+    return f"Shared lines of commuting operations, {'two domains' if domains == 2 else 'one domain'}"
+
+
+def summary(pairs: list[commute.Pair]) -> str:
+    """What the user sees."""
+    rows = []
+    for pair in sorted(pairs, key=lambda one: -len(one.shared)):
+        if pair.shared and pair.a != CONTROL:
+            what: list[str] = []
+            for line in pair.shared:
+                what += [line.what] if line.what not in what else []
+            rows.append([pair.key, str(len(pair.shared)), f"{pair.transfers:.2f}",
+                         "; ".join(what[:3]) + (f" and {len(what) - 3} more" if len(what) > 3
+                                                else "")])
+    out = []
+    if rows:
+        out.append(report.render(["pair", "lines", "moves/op", "fields"], rows))
+        out.append("")
+    for domains, scanner in ((1, False), (2, False), (1, True)):
+        some = [pair for pair in pairs if (pair.domains, pair.scanner) == (domains, scanner)
+                and pair.a != CONTROL]
+        if some:
+            clean = sum(not pair.shared for pair in some)
+            forced = sum(bool(pair.forced) for pair in some)
+            out.append(f"{title(domains, scanner)}: {clean} of {len(some)} pairs share no line; "
+                       f"{forced} have lines that the ABI's layout forces")
+    return "\n".join(out)
+
+
+def compare(pairs: list[commute.Pair]) -> list[str]:
+    """Pairs that share more than they are known to; controls that share nothing."""
+    limits = known()
+    wrong = [f"{pair.key}: {len(pair.shared)} shared lines, known are {limits.get(pair.key, 0)}"
+             for pair in pairs
+             if pair.a != CONTROL and len(pair.shared) > limits.get(pair.key, 0)]
+    wrong += [f"{pair.key}: shares no line, but it should" for pair in pairs
+              if pair.a == CONTROL and not pair.shared]
+    return wrong
+
+
+def document(pairs: list[commute.Pair]) -> dict[str, Any]:
+    """
+    The JSON document: schema 1; runs: operations measured per side; pairs[]: domains, scanner (with
+    it at full rate), a, b, shared_lines, forced_lines (the ABI's layout makes them one line),
+    interrupt_lines (only interrupt handling shares them), transfers_per_op, and the lines
+    themselves in shared[], forced[], interrupts[]: fields, sides[] with cpu, reads, writes,
+    interrupt_reads, interrupt_writes, read and written (fields), read_by, written_by (functions).
+    """
+    return {"schema": 1, "runs": commute.RUNS, "pairs": [pair.json() for pair in pairs]}
+
+
+def draw(pairs: list[commute.Pair]) -> str:
+    """The heat maps."""
+    triangles = []
+    for domains, scanner in ((1, False), (2, False), (1, True)):
+        some = [pair for pair in pairs if (pair.domains, pair.scanner) == (domains, scanner)
+                and pair.a != CONTROL]
+        names: list[str] = []
+        for pair in some:
+            names += [name for name in (pair.a, pair.b) if name not in names]
+        if some:
+            triangles.append((title(domains, scanner), names,
+                              {(pair.a, pair.b): (len(pair.shared), len(pair.forced))
+                               for pair in some}))
+    return heatmap.picture(triangles)
+
+
+def main(argv: list[str]) -> int:
+    """The command."""
+    args = parser().parse_args(argv)
+    timeout = parse_int(args.timeout, "--timeout", 1, 86400)
+    if args.learn and (args.only or args.domains):
+        raise UsageError("--learn needs all pairs: leave out --only and --domains")
+    pairs = measure(args, timeout)
+    print(summary(pairs))
+    if args.json:
+        report.write_json(Path(args.json), document(pairs))
+    if args.svg:
+        try:
+            Path(args.svg).write_text(draw(pairs))
+        except OSError as error:
+            raise XylemError(f"cannot write {args.svg}: {error.strerror}") from None
+    if args.learn:
+        KNOWN.write_text(json.dumps({"pairs": {pair.key: len(pair.shared) for pair in pairs
+                                               if pair.shared and pair.a != CONTROL}},
+                                    indent=1) + "\n")
+    if args.check:
+        wrong = compare(pairs)
+        for text in wrong:
+            ui.say(text)
+        return 1 if wrong else 0
+    return 0

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""The QEMU plugin that counts instructions and follows cache lines (stress/plugin/profile.h)."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from launch.errors import XylemError
+
+IMAGE_VIRT, IMAGE_PHYS = 0xffff82d040000000, 0x200000
+TRAP_STUB = 16  # bytes of an entry point; those of vectors 32 and up are interrupts
+
+# Where hypervisor work begins: the plugin's numbers of it, by symbol.
+ENTRIES = {"x86_syscall": 1, "x86_guest_trap": 2, "scan_idle": 3, "do_mmu_update": 4,
+           "do_update_va_mapping": 5, "do_mmuext_op": 6, "do_memory_op": 7, "do_sched_op": 8,
+           "do_event_channel_op": 9, "do_vcpu_op": 10, "do_set_timer_op": 11, "do_multicall": 12,
+           "do_stack_switch": 13, "do_iret": 14, "do_grant_table_op": 15, "do_xen_version": 16,
+           "mm_fault": 17, "ptwrite_emulate": 18, "do_console_io": 19, "do_set_segment_base": 20,
+           "do_fpu_taskswitch": 21, "do_update_descriptor": 22, "bounce_event": 23}
+ENTRY_NAMES = {number: name.removeprefix("do_").removeprefix("x86_")
+               for name, number in ENTRIES.items()}
+
+
+def symbols(elf: Path) -> dict[str, int]:
+    """Addresses of an ELF file's symbols by name; of several with one name, the last one's."""
+    out = subprocess.run(["nm", str(elf)], check=True, capture_output=True, text=True).stdout
+    rows = [line.split() for line in out.splitlines()]
+    return {row[2]: int(row[0], 16) for row in rows if len(row) == 3}
+
+
+def plugin(where: Path, out: Path, lines: bool = False, entries: bool = False,
+           memory: Path | None = None, top: int = 400) -> list[str]:
+    """
+    QEMU's options that load the plugin from a build directory. 'lines': follow cache lines;
+    'entries': attribute work to ENTRIES; 'memory': the file that holds the machine's memory.
+    """
+    library = where / "libxylem_profile.so"
+    if not library.exists():
+        raise XylemError("the build made no libxylem_profile.so")
+    where_is = symbols(where / "xylem64.elf")
+    stubs = where_is["trap_stubs"]
+    args = [f"out={out}", f"lines={'on' if lines else 'off'}", f"top={top}",
+            f"irq={stubs + 32 * TRAP_STUB:x}:{stubs + 256 * TRAP_STUB:x}"]
+    # The scanner always: what it does is not the interrupt's that ended the idle wait before.
+    args += [f"entry={where_is[name]:x}:{number}" for name, number in ENTRIES.items()
+             if name in where_is and (entries or name == "scan_idle")]
+    if memory:
+        args += [f"memory={memory}",
+                 f"frames={where_is['frame_table'] - IMAGE_VIRT + IMAGE_PHYS:x}"]
+    return ["-plugin", ",".join([str(library), *args])]
+
+
+def memory_backend(file: Path, size: int) -> list[str]:
+    """QEMU's options that keep the machine's memory (size bytes) in a file."""
+    return ["-object", f"memory-backend-file,id=ram,size={size},mem-path={file},share=on",
+            "-machine", "memory-backend=ram"]
+
+
+def records(file: Path) -> Iterator[dict[str, Any]]:
+    """The plugin's records in order."""
+    try:
+        with open(file, encoding="utf-8") as text:
+            for line in text:
+                yield json.loads(line)
+    except OSError as error:
+        raise XylemError(f"the profiler wrote nothing: {error.strerror}") from None
+    except json.JSONDecodeError:
+        raise XylemError("the profiler was stopped while it wrote") from None
