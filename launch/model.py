@@ -66,6 +66,7 @@ MODELS = (
     )),
     Model("swap", "share.pml", "a page that goes to swap and comes back", ("SWAP",), (
         ("SWAP_IN_PRIVATE", "writable at once when it comes back"),
+        ("NO_SWAP_FLUSH", "taken for flushed when its entries were only cleared"),
         ("NO_RETIRE_GRACE", "slots and frames freed without a grace period"),
     )),
     Model("balloon", "balloon.pml", "giving a name up and taking it back while its share breaks",

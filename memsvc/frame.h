@@ -60,6 +60,7 @@ struct page_info {
 			_Atomic uint64_t hash;	  /* the scanner's: of the content, once settled */
 			_Atomic uint64_t settled; /* the guarded word that has settled */
 			_Atomic uint8_t late;	  /* as hw.late */
+			_Atomic uint32_t refused; /* swap_pump.c's: when to try again */
 		} dom;
 		struct {
 			struct mm *mm;

@@ -45,6 +45,7 @@ void frame_become_private(struct mm *mm, struct page_info *pi, struct gfn_rec *r
 	atomic_store_explicit(&pi->dom.hash, 0, memory_order_relaxed);
 	atomic_store_explicit(&pi->dom.settled, 0, memory_order_relaxed);
 	atomic_store_explicit(&pi->dom.late, 0, memory_order_relaxed);
+	atomic_store_explicit(&pi->dom.refused, 0, memory_order_relaxed);
 	/* Release what was stored here: name_of_frame() reads the type first. */
 	page_set_type(pi, PG_HYP, PG_DOM, mm->domid);
 }
@@ -114,6 +115,7 @@ void name_finish_break(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_
 static int swap_in(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word, bool urgent)
 {
 	struct page_info *pi = frame_new(mm, rec, false, urgent);
+	unsigned old = word & P2M_STALE ? P2M_RO | P2M_BREAK : 0;
 	uint32_t slot = (uint32_t)p2m_mfn(word).v;
 	uint64_t to;
 
@@ -125,14 +127,15 @@ static int swap_in(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t wo
 		page_free(mfn_of(pi));
 		return atomic_load(&rec->word) == word ? -XEN_EIO : 0;
 	}
-	to = p2m_word(word, mfn_of(pi), P2M_VALID | P2M_RO | P2M_BREAK | P2M_TOUCHED);
+	to = p2m_word(word, mfn_of(pi), P2M_VALID | P2M_TOUCHED | old);
 	if (!name_move(mm, rec, word, to)) {
 		page_free(mfn_of(pi));
 		return 0;
 	}
 	swap_free(slot);
 	/* Nobody need have flushed since the name lost its old frame. */
-	name_finish_break(mm, rec, gfn, to);
+	if (old)
+		name_finish_break(mm, rec, gfn, to);
 	return 0;
 }
 

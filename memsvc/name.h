@@ -22,7 +22,10 @@
  * Break: copy; CAS to the copy, BREAK; clear every entry of the name; flush; CAS to plain
  * private. Only then is any entry writable, so no vCPU sees old data after new. Who meets BREAK
  * helps: all steps but the first can be done twice. A page that comes back from swap goes the same
- * way, since sharing and swapping leave old translations, of the same content, to a later flush.
+ * way as long as it is STALE: sharing and swapping leave old translations, of the same content, to a
+ * later flush. Who swaps out clears the entries, flushes once for many names, and takes STALE off
+ * (name_swap_flushed()); from then on no pCPU can have a translation of the name, since what is not
+ * present is not cached, and nothing enters one before the next move: its frame is writable at once.
  * Reclamation: a private frame that is replaced goes through tlb_retire(). A reference to a shared
  * frame is dropped only after the entries were cleared and the mm was flushed; at 0 the frame
  * leaves the sharing table and is freed by RCU: who found it there is an RCU reader, and share_get()
@@ -100,8 +103,12 @@ bool name_share(struct mm *mm, gfn_t gfn, uint64_t word, mfn_t f);
 bool name_share_zero(struct mm *mm, gfn_t gfn, uint64_t word);
 
 /** name_set_swapped() - the content of a settled name is at @slot of the swap device now; the frame
- * is retired. False: has changed, the slot is the caller's to free. */
-bool name_set_swapped(struct mm *mm, gfn_t gfn, uint64_t word, uint32_t slot);
+ * is retired. Returns the swapped word; 0: has changed, the slot is the caller's to free. */
+uint64_t name_set_swapped(struct mm *mm, gfn_t gfn, uint64_t word, uint32_t slot);
+
+/** name_swap_flushed() - the mm was flushed after name_set_swapped() had returned @word: coming back
+ * needs no flush. Nothing if the name has moved on. */
+void name_swap_flushed(struct mm *mm, gfn_t gfn, uint64_t word);
 
 /** name_sample() - take away all mappings of a name, so that its next access is noticed. The caller
  * flushes. False when there is nothing to sample (no frame, pinned, a page table). */

@@ -145,10 +145,19 @@ bool name_share_zero(struct mm *mm, gfn_t gfn, uint64_t word)
 	return name_share(mm, gfn, word, share_zero_frame());
 }
 
-bool name_set_swapped(struct mm *mm, gfn_t gfn, uint64_t word, uint32_t slot)
+uint64_t name_set_swapped(struct mm *mm, gfn_t gfn, uint64_t word, uint32_t slot)
 {
-	return replace(mm, gfn, word,
-		       p2m_word(word, MFN(slot), P2M_SWAPPED | (word & P2M_TOUCHED)));
+	uint64_t to = p2m_word(word, MFN(slot), P2M_SWAPPED | P2M_STALE | (word & P2M_TOUCHED));
+
+	return replace(mm, gfn, word, to) ? to : 0;
+}
+
+void name_swap_flushed(struct mm *mm, gfn_t gfn, uint64_t word)
+{
+	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
+
+	if (rec)
+		word_cas(rec, word, p2m_reflag(word, 0, P2M_STALE));
 }
 
 bool name_promote(struct mm *mm, gfn_t gfn, uint64_t word)

@@ -47,6 +47,7 @@ _Static_assert(sizeof(struct gfn_rec) == CACHE_LINE, "one line per name");
 #define P2M_GONE 0x100u	   /* given up by the guest */
 #define P2M_TOUCHED 0x200u /* has had a frame of its own */
 #define P2M_SAMPLED 0x400u /* no mapping until the guest's next access, which clears this */
+#define P2M_STALE 0x800u   /* SWAPPED: translations to its old frame may still be cached */
 #define P2M_FLAGS 0xfffu
 #define P2M_GEN_SHIFT 44
 

@@ -55,7 +55,7 @@ void swap_set_limit(uint64_t frames)
 		device->set_limit(device, frames);
 }
 
-int swap_out(struct mm *mm, gfn_t gfn, uint64_t word)
+int swap_out(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t *swapped)
 {
 	uint32_t slot;
 	int rc;
@@ -66,8 +66,11 @@ int swap_out(struct mm *mm, gfn_t gfn, uint64_t word)
 		return -XEN_EAGAIN;
 	/* The frame stays in this RCU section even if the guest lets it go now. */
 	rc = device->store(device, arch_mfn_to_virt(p2m_mfn(word)), &slot);
-	if (rc || name_set_swapped(mm, gfn, word, slot))
+	if (rc)
 		return rc;
+	*swapped = name_set_swapped(mm, gfn, word, slot);
+	if (*swapped)
+		return 0;
 	swap_free(slot);
 	counter_inc(&nr_changed);
 	return -XEN_EAGAIN;

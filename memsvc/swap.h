@@ -67,16 +67,19 @@ void swap_set_limit(uint64_t frames);
 
 /**
  * swap_out() - store the content of settled name @gfn (word @word, see memsvc/name.h) and take its
- * frame. 0; -XEN_EAGAIN: the guest has used the name since, or it is not settled; -XEN_E2BIG: not
- * worth storing; -XEN_ENOMEM: no room, or no device. On errors the name is as it was.
+ * frame. 0, and the name's word in *@swapped, for name_swap_flushed(); -XEN_EAGAIN: the guest has
+ * used the name since, or it is not settled; -XEN_E2BIG: not worth storing; -XEN_ENOMEM: no room, or
+ * no device. On errors the name is as it was.
  */
-int swap_out(struct mm *mm, gfn_t gfn, uint64_t word);
+int swap_out(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t *swapped);
 
 /**
  * swap_pump() - swap out names of @mm chosen at random, up to @want. Does a step of about 1 ms and
  * never waits: names are guarded and flushed by one call, and stored by a later one, after a grace
  * period; so the first calls return 0. Call it again with what is still wanted, from the same pCPU,
- * with its exit path between. Returns how many names this call has swapped out.
+ * with its exit path between. A page that was refused is not tried again before its guest has
+ * written to it, and then left alone for some visits more. Returns how many names this call has
+ * swapped out.
  */
 unsigned swap_pump(struct mm *mm, unsigned want);
 

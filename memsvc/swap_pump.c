@@ -4,12 +4,14 @@
  * know what is needed least would take its accessed bits (ESX, section 5.3).
  *
  * Each pCPU has a few pumps, each with one batch of one domain: names are guarded, their mm is
- * flushed, a grace period passes (call_rcu), then they are settled and stored. A name that the
- * scanner has settled already is stored at once.
+ * flushed, a grace period passes (call_rcu), then they are settled and stored, and the mm is flushed
+ * once more: what comes back then needs no flush of its own. A batch of names that the scanner has
+ * settled is stored at once.
  * Private to the pCPU, callbacks included.
  */
 #include "core/xen_errno.h"
 #include "memsvc/name.h"
+#include "memsvc/p2m.h"
 #include "memsvc/swap.h"
 #include "memsvc/swap_pump.h"
 #include "percpu/pcpu.h"
@@ -29,7 +31,7 @@ struct pump {
 	struct rcu_head rcu;
 	struct {
 		gfn_t gfn;
-		uint64_t word;
+		uint64_t word; /* guarded; before @at: swapped, or 0 */
 	} name[BATCH];
 };
 
@@ -94,13 +96,84 @@ static bool enough(const struct step *s)
 	return s->out >= s->want || s->full || (s->tries >= STORE_MIN && arch_now_ns() >= s->until);
 }
 
-static void store(struct step *s, struct mm *mm, gfn_t gfn, uint64_t word)
+/*
+ * page_info.dom.refused: visits left to skip (bits 24-31), the same at the last refusal (16-23), and
+ * the generation of the word whose content was refused (0-15; 0: none). Loads and stores only, as
+ * the scanner's note.
+ *
+ * As long as the word is the same so is the content, and the answer. When the guest has written since
+ * it probably still has what does not get smaller, so the frame is left alone for 1, 3, 7, 15
+ * visits: for a guest full of such pages most visits then cost a look, not a guard, a fault and a
+ * compression; and one that has changed its mind is found after a few passes.
+ */
+#define REFUSED_MAX 15u
+#define NOTE(skip, last, gen) ((skip) << 24 | (last) << 16 | (gen))
+#define NOTE_SKIP(n) ((n) >> 24)
+#define NOTE_LAST(n) ((n) >> 16 & 0xff)
+#define NOTE_GEN(n) ((n)&0xffff)
+
+static uint32_t note_gen(uint64_t word)
 {
-	int rc = swap_out(mm, gfn, word);
+	return (uint32_t)(word >> P2M_GEN_SHIFT & 0xffff) | 1;
+}
+
+static void refuse(uint64_t word)
+{
+	struct page_info *pi = page_of(p2m_mfn(word));
+	uint32_t n = atomic_load_explicit(&pi->dom.refused, memory_order_relaxed);
+	uint32_t skip = MIN(NOTE_LAST(n) * 2 + 1, REFUSED_MAX);
+
+	atomic_store_explicit(&pi->dom.refused, NOTE(skip, skip, note_gen(word)),
+			      memory_order_relaxed);
+}
+
+/* Whether the page behind a name is not worth a try now. @word: when it is settled, else 0. */
+static bool refused(struct mm *mm, gfn_t gfn, uint64_t word)
+{
+	struct name_view v;
+	struct page_info *pi;
+	uint32_t n;
+
+	name_look(mm, gfn, &v);
+	if (v.state != NAME_PRIVATE)
+		return !word;
+	pi = page_of(v.mfn);
+	n = atomic_load_explicit(&pi->dom.refused, memory_order_relaxed);
+	if (word && NOTE_GEN(n) == note_gen(word))
+		return true;
+	if (!NOTE_SKIP(n))
+		return false;
+	atomic_store_explicit(&pi->dom.refused, n - NOTE(1u, 0u, 0u), memory_order_relaxed);
+	return true;
+}
+
+/* Returns the swapped word, or 0. */
+static uint64_t store(struct step *s, struct mm *mm, gfn_t gfn, uint64_t word)
+{
+	uint64_t swapped = 0;
+	int rc = swap_out(mm, gfn, word, &swapped);
 
 	s->tries++;
 	s->out += !rc;
 	s->full = rc == -XEN_ENOMEM;
+	if (rc == -XEN_E2BIG && name_is(mm, gfn, word))
+		refuse(word);
+	return swapped;
+}
+
+/* All of the batch is stored or left: one flush, and those that went need none to come back. */
+static void batch_over(struct pump *p)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < p->n; i++)
+		any |= p->name[i].word != 0;
+	if (any)
+		tlb_shootdown_mm(p->mm);
+	for (unsigned i = 0; i < p->n; i++)
+		if (p->name[i].word)
+			name_swap_flushed(p->mm, p->name[i].gfn, p->name[i].word);
+	p->n = p->at = 0;
 }
 
 static void store_batch(struct pump *p, struct step *s)
@@ -108,6 +181,9 @@ static void store_batch(struct pump *p, struct step *s)
 	bool more = true;
 
 	for (; p->at < p->n; p->at++) {
+		gfn_t gfn = p->name[p->at].gfn;
+		uint64_t word = p->name[p->at].word;
+
 		if (more && enough(s)) {
 			if (s->out < s->want && !s->full)
 				return; /* the slice is over */
@@ -115,27 +191,27 @@ static void store_batch(struct pump *p, struct step *s)
 		}
 		/* Those that are not wanted are settled all the same: a guard that never settles keeps
 		 * off every other use of the name. */
-		if (name_settle(p->mm, p->name[p->at].gfn, p->name[p->at].word) && more)
-			store(s, p->mm, p->name[p->at].gfn, p->name[p->at].word);
+		p->name[p->at].word =
+			name_settle(p->mm, gfn, word) && more ? store(s, p->mm, gfn, word) : 0;
 	}
-	p->n = p->at = 0;
+	batch_over(p);
 }
 
 static void choose(struct pumps *ps, struct pump *p, struct step *s)
 {
 	uint64_t names = p->mm->max_pages;
+	bool guarded = false;
 
 	for (unsigned i = 0; i < LOOK_MAX && s->out + p->n < s->want && p->n < BATCH; i++) {
 		gfn_t gfn = GFN(random_to(ps, names));
 		uint64_t word = name_settled_word(p->mm, gfn);
 
-		if (enough(s))
-			break;
-		if (word) {
-			store(s, p->mm, gfn, word);
+		if (refused(p->mm, gfn, word))
 			continue;
+		if (!word) {
+			word = name_guard(p->mm, gfn);
+			guarded |= word;
 		}
-		word = name_guard(p->mm, gfn);
 		if (!word)
 			continue;
 		p->name[p->n].gfn = gfn;
@@ -143,6 +219,10 @@ static void choose(struct pumps *ps, struct pump *p, struct step *s)
 	}
 	if (!p->n)
 		return;
+	if (!guarded) {
+		store_batch(p, s);
+		return;
+	}
 	tlb_shootdown_mm(p->mm);
 	p->in_gp = true;
 	call_rcu(&p->rcu, grace_period_over);

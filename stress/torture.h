@@ -49,7 +49,15 @@ enum { N_L4 = 1, N_L3, N_L2, N_DM, N_ALIAS, N_CHAOS, N_CHAOS2, N_L4B, N_FIRST_DA
 #define TORTURE_CAUGHT 42   /* exit status: something is wrong */
 #define TORTURE_HUNG 43
 
-enum torture_variant { V_NONE, V_NO_FLUSH, V_NO_RECHECK, V_EARLY_FREE, V_EARLY_ALIAS, V_VARIANTS };
+enum torture_variant {
+	V_NONE,
+	V_NO_FLUSH,
+	V_NO_RECHECK,
+	V_EARLY_FREE,
+	V_EARLY_ALIAS,
+	V_NO_SWAP_FLUSH,
+	V_VARIANTS
+};
 extern const char *const torture_variants[V_VARIANTS];
 extern enum torture_variant torture_variant;
 
@@ -273,8 +281,8 @@ void scan_end(struct tcpu *t);
 
 /** torture_swap_init() - use a swap device of the torture's own, empty. */
 void torture_swap_init(void);
-/** torture_swap_out() - store the page of a settled name. */
-bool torture_swap_out(struct mm *mm, gfn_t gfn, uint64_t word, const void *page);
+/** torture_swap_out() - store the page of a settled name; with @flush so that it comes back without. */
+bool torture_swap_out(struct mm *mm, gfn_t gfn, uint64_t word, const void *page, bool flush);
 
 /** rest_check() - everything is at rest: states, counters, references, leaves. */
 void rest_check(void);

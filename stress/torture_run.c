@@ -8,8 +8,8 @@
 #include "memsvc/scan.h"
 #include "torture.h"
 
-const char *const torture_variants[V_VARIANTS] = {"none", "no-flush", "no-recheck", "early-free",
-						  "early-alias"};
+const char *const torture_variants[V_VARIANTS] = {"none",	"no-flush",    "no-recheck",
+						  "early-free", "early-alias", "no-swap-flush"};
 enum torture_variant torture_variant;
 struct torture_config tc;
 struct tcpu tcpus[T_MAX_CPUS];
@@ -343,6 +343,7 @@ static void settle_round(uint64_t kind)
 		tc.calm = true;
 		break;
 	case V_EARLY_ALIAS:
+	case V_NO_SWAP_FLUSH:
 		tc.calm = tc.slow = true;
 		break;
 	default:

@@ -118,8 +118,8 @@ static void merge(struct tcpu *t, struct scanner *s, struct candidate *c, struct
 	}
 	if (!name_is(m, c->gfn, c->word))
 		return;
-	if (!rnd_to(r, 6)) {
-		t->n[S_SWAPPED] += torture_swap_out(m, c->gfn, c->word, page);
+	if (!rnd_to(r, torture_variant == V_NO_SWAP_FLUSH ? 2 : 6)) {
+		t->n[S_SWAPPED] += torture_swap_out(m, c->gfn, c->word, page, rnd_to(r, 2));
 		return;
 	}
 	o = &s->seen[c->hash % ARRAY_SIZE(s->seen)];

@@ -104,14 +104,22 @@ void torture_swap_init(void)
 		torture_fail("no memory for the swap pumps");
 }
 
-bool torture_swap_out(struct mm *mm, gfn_t gfn, uint64_t word, const void *page)
+bool torture_swap_out(struct mm *mm, gfn_t gfn, uint64_t word, const void *page, bool flush)
 {
+	uint64_t swapped;
 	uint32_t slot;
 
 	if (store(&device, page, &slot))
 		return false;
-	if (name_set_swapped(mm, gfn, word, slot))
+	swapped = name_set_swapped(mm, gfn, word, slot);
+	if (!swapped) {
+		swap_free(slot);
+		return false;
+	}
+	if (!flush)
 		return true;
-	swap_free(slot);
-	return false;
+	if (torture_variant != V_NO_SWAP_FLUSH)
+		tlb_shootdown_mm(mm);
+	name_swap_flushed(mm, gfn, swapped);
+	return true;
 }

@@ -47,6 +47,8 @@ static void machine_done(void)
 	cr_assert_eq(frames_free_count(), free_before - st.frames - st.table_frames, "frames lost");
 }
 
+static uint64_t swapped_word;
+
 /* Compressible, and tells whose it is. */
 static void write_to(mfn_t m, uint64_t stamp)
 {
@@ -128,10 +130,10 @@ Test(swap_names, out_and_back)
 		set(g, g << 20);
 		word = settled(g);
 		counts(1, g - 20);
-		cr_assert_eq(swap_out(mm, GFN(g), word), 0);
+		cr_assert_eq(swap_out(mm, GFN(g), word, &swapped_word), 0);
 		counts(0, g - 20 + 1);
 		cr_assert_eq(state(g), NAME_SWAPPED);
-		cr_assert_eq(swap_out(mm, GFN(g), word), -XEN_EAGAIN);
+		cr_assert_eq(swap_out(mm, GFN(g), word, &swapped_word), -XEN_EAGAIN);
 	}
 	for (unsigned g = 20; g < 30; g++) {
 		cr_assert(is(g, g << 20));
@@ -142,35 +144,70 @@ Test(swap_names, out_and_back)
 	machine_done();
 }
 
+/* Flushes of this pCPU, which has the mm loaded, by one use of name 30 that was swapped out. */
+static uint32_t flushes_to_return(bool flushed)
+{
+	struct pcpu *p = this_pcpu();
+	uint32_t before;
+
+	set(30, 1 << 20);
+	cr_assert_eq(swap_out(mm, GFN(30), settled(30), &swapped_word), 0);
+	cr_assert(name_is(mm, GFN(30), swapped_word));
+	if (flushed) {
+		tlb_shootdown_mm(mm);
+		name_swap_flushed(mm, GFN(30), swapped_word);
+		cr_assert_eq(state(30), NAME_SWAPPED);
+	}
+	before = atomic_load(&p->tlb.epoch);
+	set(30, 2 << 20);
+	cr_assert(is(30, 2 << 20));
+	cr_assert_eq(state(30), NAME_PRIVATE);
+	return atomic_load(&p->tlb.epoch) - before;
+}
+
+Test(swap_names, comes_back_without_a_flush)
+{
+	machine(1);
+	tlb_note_load(mm);
+	cr_assert_eq(flushes_to_return(false), 1);
+	cr_assert_eq(flushes_to_return(true), 0);
+	/* One that has come back meanwhile is not marked. */
+	name_swap_flushed(mm, GFN(30), swapped_word);
+	cr_assert(is(30, 2 << 20));
+	cr_assert_eq(state(30), NAME_PRIVATE);
+	tlb_note_load(NULL);
+	machine_done();
+}
+
 Test(swap_names, refused_as_they_should_be)
 {
 	struct swap_stats st;
 	uint64_t word;
 
 	machine(1);
-	cr_assert_eq(swap_out(mm, GFN(5), 0), -XEN_EAGAIN);
+	cr_assert_eq(swap_out(mm, GFN(5), 0, &swapped_word), -XEN_EAGAIN);
 	set(5, 7 << 20);
 	word = name_guard(mm, GFN(5));
-	cr_assert_eq(swap_out(mm, GFN(5), word), -XEN_EAGAIN, "not settled");
+	cr_assert_eq(swap_out(mm, GFN(5), word, &swapped_word), -XEN_EAGAIN, "not settled");
 	tlb_shootdown_mm(mm);
 	host_sim_rcu_drain();
 	cr_assert(name_settle(mm, GFN(5), word));
 	set(5, 8 << 20);
-	cr_assert_eq(swap_out(mm, GFN(5), word), -XEN_EAGAIN, "written since");
+	cr_assert_eq(swap_out(mm, GFN(5), word, &swapped_word), -XEN_EAGAIN, "written since");
 	/* What does not get smaller stays. */
 	set_random(6);
 	word = settled(6);
-	cr_assert_eq(swap_out(mm, GFN(6), word), -XEN_E2BIG);
+	cr_assert_eq(swap_out(mm, GFN(6), word, &swapped_word), -XEN_E2BIG);
 	cr_assert_eq(state(6), NAME_PRIVATE);
 	cr_assert(name_is(mm, GFN(6), word));
 	/* No room. */
 	swap_set_limit(0);
 	word = settled(5);
-	cr_assert_eq(swap_out(mm, GFN(5), word), -XEN_ENOMEM);
+	cr_assert_eq(swap_out(mm, GFN(5), word, &swapped_word), -XEN_ENOMEM);
 	cr_assert(name_is(mm, GFN(5), word));
 	cr_assert(is(5, 8 << 20));
 	swap_set_limit(100);
-	cr_assert_eq(swap_out(mm, GFN(5), word), 0);
+	cr_assert_eq(swap_out(mm, GFN(5), word, &swapped_word), 0);
 	swap_stats(&st);
 	cr_assert_eq(st.refused, 1);
 	cr_assert_eq(st.no_room, 1);
@@ -233,7 +270,7 @@ Test(swap_names, written_while_being_stored)
 	set(30, 1 << 20);
 	word = settled(30);
 	in_between = guest_writes;
-	cr_assert_eq(swap_out(mm, GFN(30), word), -XEN_EAGAIN);
+	cr_assert_eq(swap_out(mm, GFN(30), word, &swapped_word), -XEN_EAGAIN);
 	cr_assert(is(30, 2 << 20));
 	swap_stats(&st);
 	cr_assert_eq(st.changed, 1);
@@ -257,7 +294,7 @@ static void another_is_faster(void)
 		set(g, g << 20);
 		word = name_guard(mm, GFN(g));
 		cr_assert_eq(name_settle(mm, GFN(g), word), 1);
-		cr_assert_eq(swap_out(mm, GFN(g), word), 0);
+		cr_assert_eq(swap_out(mm, GFN(g), word, &swapped_word), 0);
 	}
 	host_become(was);
 }
@@ -269,7 +306,7 @@ Test(swap_names, two_bring_it_back)
 	machine(2);
 	use_inner();
 	set(30, 1 << 20);
-	cr_assert_eq(swap_out(mm, GFN(30), settled(30)), 0);
+	cr_assert_eq(swap_out(mm, GFN(30), settled(30), &swapped_word), 0);
 	in_between = another_is_faster;
 	cr_assert(is(30, 1 << 20));
 	swap_stats(&st);
@@ -293,7 +330,7 @@ Test(swap_names, a_device_that_fails_loses_nothing)
 	machine(1);
 	use_inner();
 	set(30, 1 << 20);
-	cr_assert_eq(swap_out(mm, GFN(30), settled(30)), 0);
+	cr_assert_eq(swap_out(mm, GFN(30), settled(30), &swapped_word), 0);
 	inner.load = bad_load;
 	cr_assert_not(mfn_valid_value(mm_gfn_to_mfn(mm, GFN(30))));
 	cr_assert_eq(name_touch(mm, 30, true, true), -XEN_EIO);
@@ -351,6 +388,65 @@ Test(swap_names, pump)
 		if (g % 10 && g % 10 != 9)
 			cr_assert(is(g, (uint64_t)g << 20), "name %u", g);
 	counts(540, 0);
+	machine_done();
+}
+
+Test(swap_names, pump_flushes_once_for_all)
+{
+	struct pcpu *p;
+	unsigned left = 0;
+	uint32_t before;
+
+	machine(1);
+	p = this_pcpu();
+	tlb_note_load(mm);
+	for (unsigned g = 0; g < 100; g++)
+		set(g, (uint64_t)g << 20);
+	cr_assert_eq(pump_until(60, 50), 60);
+	/* What its batch is not done with needs one. */
+	before = atomic_load(&p->tlb.epoch);
+	for (unsigned g = 0; g < 100; g++) {
+		left += state(g) == NAME_SWAPPED;
+		set(g, (uint64_t)g << 21);
+	}
+	cr_assert_eq(left, 60);
+	cr_assert_leq(atomic_load(&p->tlb.epoch) - before, 1);
+	counts(100, 0);
+	tlb_note_load(NULL);
+	machine_done();
+}
+
+Test(swap_names, pump_leaves_alone_what_was_refused)
+{
+	struct swap_stats st;
+	uint64_t tried;
+
+	machine(1);
+	for (unsigned g = 0; g < 100; g++)
+		set_random(g);
+	for (unsigned i = 0; i < 200; i++) {
+		swap_pump(mm, 80);
+		host_sim_rcu_drain();
+	}
+	swap_stats(&st);
+	cr_assert_eq(st.refused, 100, "%llu tries", (unsigned long long)st.refused);
+	/* Written again and again, and never fit to be stored: tried ever more seldom. */
+	for (unsigned i = 0; i < 200; i++) {
+		for (unsigned g = 0; g < 100; g++)
+			*(uint64_t *)arch_mfn_to_virt(mm_gfn_get_writable(mm, GFN(g))) = i;
+		swap_pump(mm, 80);
+		host_sim_rcu_drain();
+		swap_pump(mm, 80);
+		host_sim_rcu_drain();
+	}
+	swap_stats(&st);
+	tried = st.refused - 100;
+	cr_assert_gt(tried, 100);
+	cr_assert_lt(tried, 200 * 100 / 4, "%llu tries", (unsigned long long)tried);
+	/* What has changed its mind is found. */
+	for (unsigned g = 0; g < 100; g++)
+		set(g, (uint64_t)g << 20);
+	cr_assert_eq(pump_until(100, 500), 100);
 	machine_done();
 }
 

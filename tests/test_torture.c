@@ -59,4 +59,9 @@ Test(torture, alias_writable_before_the_flush, .exit_code = TORTURE_CAUGHT)
 	run(V_EARLY_ALIAS, 100);
 }
 
+Test(torture, back_from_swap_without_any_flush, .exit_code = TORTURE_CAUGHT)
+{
+	run(V_NO_SWAP_FLUSH, 100);
+}
+
 #endif

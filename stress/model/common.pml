@@ -11,6 +11,7 @@
 #define SHARED 4
 #define BREAK 5
 #define GONE 6
+#define FLUSHED 7 /* as SHARED, and flushed since */
 #define W(g, s, f) (64 * (g) + 8 * (s) + (f))
 #define state(w) (((w) / 8) % 8)
 #define frame_of(w) ((w) % 8)

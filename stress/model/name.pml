@@ -63,6 +63,22 @@ inline touch(a)
 	   :: state(v) == PRIVATE || state(v) == GONE -> break
 	   :: state(v) == GUARD -> word = (word == v -> next(v, PRIVATE, frame_of(v)) : word)
 	   :: state(v) == BREAK -> finish_break(a)
+	   :: state(v) == FLUSHED ->
+	      n = SPARE + cpu;
+	      if
+	      :: d_step {
+		   freed[n] ->
+		   use(F);
+		   freed[n] = false;
+		   content[n] = content[F]
+		 };
+		 d_step { ok = word == v; word = (ok -> next(v, PRIVATE, n) : word) };
+		 if
+		 :: ok -> put_if_own()
+		 :: else -> freed[n] = true
+		 fi
+	      :: !freed[n]
+	      fi
 	   :: state(v) == SHARED ->
 	      n = SPARE + cpu;
 	      if

@@ -24,7 +24,7 @@ bool scanned;
 #ifdef SWAP
 #define SHARED_FRAME 0
 #define translated(w) \
-	(state(w) == SHARED -> 0 : (state(w) == PRIVATE -> RW(frame_of(w)) : RO(frame_of(w))))
+	(state(w) == SHARED || state(w) == FLUSHED -> 0 : (state(w) == PRIVATE -> RW(frame_of(w)) : RO(frame_of(w))))
 #else
 #define SHARED_FRAME F
 #define translated(w) (state(w) == PRIVATE -> RW(frame_of(w)) : RO(frame_of(w)))
@@ -103,7 +103,18 @@ proctype scanner()
 	:: ok ->
 	   clear_leaf(0, M);
 	   clear_leaf(1, M);
-	   retired[M] = true
+	   retired[M] = true;
+#ifdef SWAP
+	   /* name_swap_flushed(), or it is left to who brings it back. */
+	   if
+	   :: true ->
+#ifndef NO_SWAP_FLUSH
+	      flush();
+#endif
+	      d_step { word = (word == w -> next(w, FLUSHED, F) : word) }
+	   :: true
+	   fi
+#endif
 	:: else -> d_step { put_ref() }
 	fi;
 	d_step { rcu_leave(SCANNER) };
@@ -121,7 +132,8 @@ end:
 	:: retired[F] -> release(F)
 	:: d_step {
 		at_rest ->
-		assert(ref == (state(word) == SHARED) && freed[F] == !ref);
+		assert(ref == (state(word) == SHARED || state(word) == FLUSHED) &&
+		       freed[F] == !ref);
 		assert(freed[M] == !owned(M));
 		assert(freed[SPARE] == !owned(SPARE) && freed[SPARE + 1] == !owned(SPARE + 1));
 		assert(leaf_right(0) && leaf_right(1))
