@@ -160,13 +160,14 @@ static bool drain_again(struct console *con, bool rounds_left)
 static bool drain_own(struct console *con, bool leave_mark)
 {
 	uint32_t s = atomic_load(&con->drain), to;
+	CAS_LOOP(loop, "console ring, own");
 
 	do {
 		if (s == CLOSED || (s != IDLE && !leave_mark))
 			return false;
 		to = s == IDLE ? OWNED : AGAIN;
 		/* PAIRS: con_drain */
-	} while (!atomic_compare_exchange_weak(&con->drain, &s, to));
+	} while (!atomic_compare_exchange_weak(&con->drain, &s, to) && retry(&loop));
 	return s == IDLE;
 }
 

@@ -65,6 +65,7 @@ long console_io_read(struct domain *d, uint64_t gva, uint64_t count)
 	struct console *con = &d->con;
 	char buf[CONSOLE_INPUT];
 	uint32_t cons, n;
+	CAS_LOOP(loop, "console input");
 
 	if (!atomic_load(&con->ring))
 		atomic_store(&con->io_reader, true);
@@ -77,7 +78,8 @@ long console_io_read(struct domain *d, uint64_t gva, uint64_t count)
 			buf[i] = __atomic_load_n(&con->io_in[(cons + i) % CONSOLE_INPUT],
 						 __ATOMIC_RELAXED);
 		/* PAIRS: con_in */
-	} while (!atomic_compare_exchange_weak(&con->io_cons, &cons, cons + n));
+	} while (!atomic_compare_exchange_weak(&con->io_cons, &cons, cons + n) && retry(&loop));
+	retry_done(&loop);
 	if (n && copy_to_guest(gva, buf, n))
 		return -XEN_EFAULT;
 	return n;

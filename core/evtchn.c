@@ -76,13 +76,15 @@ int evtchn_alloc_hyp(struct domain *d, domid_t remote, evtchn_hyp_fn fn, evtchn_
 static bool claim_unbound(struct domain *ld, evtchn_port_t lport, struct evtchn *re)
 {
 	uint64_t w = atomic_load(&re->state);
+	CAS_LOOP(loop, "event channel, bind");
 
 	do {
 		if (ec_kind(w) != EC_UNBOUND || ec_dom(w) != ld->id)
 			return false;
 		/* PAIRS: ec_link */
 	} while (!atomic_compare_exchange_weak(
-		&re->state, &w, ec_word(w, EC_INTERDOMAIN, ec_vcpu(w), ld->id, lport)));
+			 &re->state, &w, ec_word(w, EC_INTERDOMAIN, ec_vcpu(w), ld->id, lport)) &&
+		 retry(&loop));
 	return true;
 }
 
@@ -156,6 +158,7 @@ static void unlink_peer(struct domain *d, evtchn_port_t port, domid_t rdom, evtc
 	struct domain *rd = rdom == d->id ? d : domain_by_id(rdom);
 	struct evtchn *re = rd ? ec_lookup(rd, rport) : NULL;
 	uint64_t w;
+	CAS_LOOP(loop, "event channel, unlink the peer");
 
 	if (!re)
 		return;
@@ -166,19 +169,24 @@ static void unlink_peer(struct domain *d, evtchn_port_t port, domid_t rdom, evtc
 			return;
 		/* PAIRS: ec_link */
 	} while (!atomic_compare_exchange_weak(&re->state, &w,
-					       ec_word(w, EC_UNBOUND, ec_vcpu(w), d->id, 0)));
+					       ec_word(w, EC_UNBOUND, ec_vcpu(w), d->id, 0)) &&
+		 retry(&loop));
 }
 
 static int close_record(struct domain *d, struct evtchn *e, evtchn_port_t port)
 {
 	uint64_t w = atomic_load(&e->state);
+	CAS_LOOP(loop, "event channel, close");
 
 	do {
 		if (ec_kind(w) == EC_FREE || ec_kind(w) == EC_RESERVED ||
 		    ec_kind(w) == EC_BINDING || ec_kind(w) == EC_CLOSING)
 			return -XEN_EINVAL;
-	} while (!atomic_compare_exchange_weak(
-		&e->state, &w, ec_word(w, EC_CLOSING, ec_vcpu(w), ec_dom(w), ec_port(w))));
+	} while (
+		!atomic_compare_exchange_weak(
+			&e->state, &w, ec_word(w, EC_CLOSING, ec_vcpu(w), ec_dom(w), ec_port(w))) &&
+		retry(&loop));
+	retry_done(&loop);
 
 	if (ec_kind(w) == EC_INTERDOMAIN) {
 		unlink_peer(d, port, ec_dom(w), ec_port(w));
@@ -321,6 +329,7 @@ int evtchn_bind_vcpu(struct domain *d, evtchn_port_t port, unsigned vcpu)
 {
 	struct evtchn *e = port ? ec_lookup(d, port) : NULL;
 	uint64_t w;
+	CAS_LOOP(loop, "event channel, move to a vCPU");
 
 	if (!ec_domain_vcpu(d, vcpu))
 		return -XEN_ENOENT;
@@ -334,7 +343,8 @@ int evtchn_bind_vcpu(struct domain *d, evtchn_port_t port, unsigned vcpu)
 		    !(k == EC_VIRQ && virq_is_global(ec_port(w))))
 			return -XEN_EINVAL;
 	} while (!atomic_compare_exchange_weak(
-		&e->state, &w, ec_word(w, ec_kind(w), vcpu, ec_dom(w), ec_port(w))));
+			 &e->state, &w, ec_word(w, ec_kind(w), vcpu, ec_dom(w), ec_port(w))) &&
+		 retry(&loop));
 	return 0;
 }
 

@@ -66,6 +66,7 @@ static bool append(struct evtchn_fifo *f, evtchn_port_t tail, evtchn_port_t link
 {
 	event_word_t *word = ef_word(f, tail);
 	uint32_t w;
+	CAS_LOOP(loop, "event word, link");
 
 	if (!word)
 		return false;
@@ -81,6 +82,7 @@ static bool append(struct evtchn_fifo *f, evtchn_port_t tail, evtchn_port_t link
 		if (__atomic_compare_exchange_n(word, &w, (w & ~(EF_BUSY | EF_LINK_MASK)) | link,
 						false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			return true;
+		retry(&loop);
 	}
 	__atomic_fetch_and(word, ~EF_BUSY, __ATOMIC_SEQ_CST);
 	return true;
@@ -170,6 +172,7 @@ static void drain(struct domain *d, struct evtchn_fifo *f, unsigned qi, evtchn_p
 {
 	struct evtchn_queue *q = queue(f, qi);
 	unsigned done = 0;
+	CAS_LOOP(loop, "event queue, hand over");
 
 	for (;;) {
 		uint32_t s = EQ_OWNED;
@@ -180,8 +183,12 @@ static void drain(struct domain *d, struct evtchn_fifo *f, unsigned qi, evtchn_p
 			return;
 		if (done >= EQ_BUDGET) {
 			/* PAIRS: eq_own */
-			if (!atomic_compare_exchange_strong(&q->stack, &s, EQ_HANDOFF | EQ_PORT(s)))
+			if (!atomic_compare_exchange_strong(&q->stack, &s,
+							    EQ_HANDOFF | EQ_PORT(s))) {
+				retry(&loop);
 				continue;
+			}
+			retry_done(&loop);
 			counter_inc(&evtchn_fifo_handoffs);
 			hand_to_receiver(d->vcpu[qi / EVTCHN_FIFO_MAX_QUEUES]);
 			return;
@@ -203,11 +210,12 @@ static bool submit(struct evtchn_fifo *f, unsigned qi, struct evtchn *e, evtchn_
 {
 	struct evtchn_queue *q = queue(f, qi);
 	uint32_t s = atomic_load(&q->stack);
+	CAS_LOOP(loop, "event queue, submit");
 
 	do {
 		atomic_store_explicit(&e->next, EQ_PORT(s), memory_order_relaxed);
 		/* PAIRS: eq_own */
-	} while (!atomic_compare_exchange_weak(&q->stack, &s, EQ_OWNED | port));
+	} while (!atomic_compare_exchange_weak(&q->stack, &s, EQ_OWNED | port) && retry(&loop));
 	return !(s & EQ_OWNED);
 }
 
@@ -315,10 +323,12 @@ void ec_fifo_backlog(struct vcpu *v)
 		unsigned qi = qi_of(v->id, prio);
 		struct evtchn_queue *q = queue(f, qi);
 		uint32_t s = atomic_load(&q->stack);
+		CAS_LOOP(loop, "event queue, take over");
 
 		/* PAIRS: eq_own */
-		while (s & EQ_HANDOFF)
+		for (; s & EQ_HANDOFF; retry(&loop))
 			if (atomic_compare_exchange_weak(&q->stack, &s, EQ_OWNED | EQ_PORT(s))) {
+				retry_done(&loop);
 				drain(d, f, qi, &moved);
 				break;
 			}

@@ -73,11 +73,14 @@ static evtchn_port_t port_limit(struct domain *d)
 	return EVTCHN_MAX_PORTS;
 }
 
-/* @later: lowest free port that cannot be used yet, because the guest has not consumed it. */
-static bool reserve(struct domain *d, struct evtchn *e, evtchn_port_t port, evtchn_port_t *later)
+/* @later: lowest free port that cannot be used yet, because the guest has not consumed it. @lost:
+ * another took it just now. */
+static bool reserve(struct domain *d, struct evtchn *e, evtchn_port_t port, evtchn_port_t *later,
+		    bool *lost)
 {
 	uint64_t w = atomic_load_explicit(&e->state, memory_order_relaxed);
 
+	*lost = false;
 	if (ec_kind(w) != EC_FREE)
 		return false;
 	if (ec_fifo_is_linked(d, port)) {
@@ -85,8 +88,9 @@ static bool reserve(struct domain *d, struct evtchn *e, evtchn_port_t port, evtc
 		return false;
 	}
 	/* PAIRS: ec_reuse */
-	return atomic_compare_exchange_strong(&e->state, &w,
-					      ec_word(w + EC_GEN_ONE, EC_RESERVED, 0, 0, 0));
+	*lost = !atomic_compare_exchange_strong(&e->state, &w,
+						ec_word(w + EC_GEN_ONE, EC_RESERVED, 0, 0, 0));
+	return !*lost;
 }
 
 int ec_alloc(struct domain *d, struct evtchn **ep, evtchn_port_t *port)
@@ -94,6 +98,8 @@ int ec_alloc(struct domain *d, struct evtchn **ep, evtchn_port_t *port)
 	uint32_t hint = atomic_load_explicit(&d->evt.free_hint, memory_order_relaxed);
 	evtchn_port_t limit = port_limit(d), end = limit, p = hint, later = UINT32_MAX;
 	struct evtchn *e;
+	bool lost;
+	CAS_LOOP(loop, "free event port");
 
 	for (;;) {
 		if (p >= end) {
@@ -110,8 +116,10 @@ int ec_alloc(struct domain *d, struct evtchn **ep, evtchn_port_t *port)
 			e = make(d, p);
 		if (!e)
 			return -XEN_ENOMEM;
-		if (reserve(d, e, p, &later))
+		if (reserve(d, e, p, &later, &lost))
 			break;
+		if (lost)
+			retry(&loop);
 		p++;
 	}
 	atomic_compare_exchange_strong_explicit(&d->evt.free_hint, &hint, MIN(p + 1, later),
@@ -126,13 +134,14 @@ void ec_free(struct domain *d, struct evtchn *e, evtchn_port_t port)
 {
 	uint64_t w = atomic_load_explicit(&e->state, memory_order_relaxed);
 	uint32_t hint = atomic_load_explicit(&d->evt.free_hint, memory_order_relaxed);
+	CAS_LOOP(loop, "lowest free event port");
 
 	/* PAIRS: ec_reuse */
 	atomic_store_explicit(&e->state, ec_word(w, EC_FREE, 0, 0, 0), memory_order_release);
 	while (port < hint &&
 	       !atomic_compare_exchange_weak_explicit(&d->evt.free_hint, &hint, port,
 						      memory_order_relaxed, memory_order_relaxed))
-		;
+		retry(&loop);
 }
 
 int ec_for_range(struct domain *d, evtchn_port_t from, evtchn_port_t to,

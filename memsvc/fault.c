@@ -81,7 +81,9 @@ static enum mm_fault_result leaf_fault(struct mm_ctx *c, struct page_info *pi, u
 				       uint64_t va, uint64_t rights, uint32_t ec, bool kernel,
 				       uint32_t *guest_ec)
 {
-	for (;;) {
+	CAS_LOOP(loop, "guest's entry, A and D set");
+
+	for (;; retry(&loop)) {
 		uint64_t g = atomic_load(&pi->hw.gpt[i]), want;
 		bool late;
 		int rc;

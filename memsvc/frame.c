@@ -131,13 +131,15 @@ void depot_push(const struct magazine *m)
 {
 	struct page_info *pi = page_of(MFN(m->head));
 	uint64_t old = atomic_load_explicit(&depot, memory_order_relaxed);
+	CAS_LOOP(loop, "depot of free frames, put");
 
 	pi->free.mag_n = m->n;
 	do {
 		atomic_store_explicit(&pi->mag_next, old & MFN_MASK, memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak_explicit(
-		&depot, &old, ((old >> MFN_BITS) + 1) << MFN_BITS | m->head, memory_order_release,
-		memory_order_relaxed));
+			 &depot, &old, ((old >> MFN_BITS) + 1) << MFN_BITS | m->head,
+			 memory_order_release, memory_order_relaxed) &&
+		 retry(&loop));
 }
 
 /* Acquire. mag_next may be that of a magazine popped meanwhile: then the tag differs. PAIRS: depot */
@@ -146,6 +148,7 @@ bool depot_pop(struct magazine *m)
 	uint64_t old = atomic_load_explicit(&depot, memory_order_acquire);
 	struct page_info *pi;
 	uint64_t next;
+	CAS_LOOP(loop, "depot of free frames, get");
 
 	do {
 		if (!(old & MFN_MASK))
@@ -153,8 +156,9 @@ bool depot_pop(struct magazine *m)
 		pi = page_of(MFN(old & MFN_MASK));
 		next = atomic_load_explicit(&pi->mag_next, memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak_explicit(
-		&depot, &old, ((old >> MFN_BITS) + 1) << MFN_BITS | (next & MFN_MASK),
-		memory_order_acquire, memory_order_acquire));
+			 &depot, &old, ((old >> MFN_BITS) + 1) << MFN_BITS | (next & MFN_MASK),
+			 memory_order_acquire, memory_order_acquire) &&
+		 retry(&loop));
 	m->head = old & MFN_MASK;
 	m->n = pi->free.mag_n;
 	return true;
@@ -196,12 +200,14 @@ void page_set_type(struct page_info *pi, enum page_type from, enum page_type to,
 {
 	uint64_t old = atomic_load_explicit(&pi->state, memory_order_relaxed);
 	uint64_t new;
+	CAS_LOOP(loop, "frame's state");
 
 	do {
 		BUG_ON((old & 0xff) != from);
 		new = PG_STATE(to, owner, (old >> 24) + (to == PG_FREE));
 	} while (!atomic_compare_exchange_weak_explicit(&pi->state, &old, new, memory_order_acq_rel,
-							memory_order_relaxed));
+							memory_order_relaxed) &&
+		 retry(&loop));
 }
 
 mfn_t page_alloc(unsigned flags)
@@ -241,6 +247,7 @@ mfn_t frames_alloc_contig(uint64_t n)
 {
 	uint64_t old = atomic_load(&bump), new, at = 0;
 	struct bump_range *r = NULL;
+	CAS_LOOP(loop, "frames in a row");
 
 	do {
 		unsigned i;
@@ -254,7 +261,8 @@ mfn_t frames_alloc_contig(uint64_t n)
 		if (i == nr_ranges)
 			return INVALID_MFN;
 		new = at + ROUND_UP(n, (uint64_t)RUN);
-	} while (!atomic_compare_exchange_weak(&bump, &old, new));
+	} while (!atomic_compare_exchange_weak(&bump, &old, new) && retry(&loop));
+	retry_done(&loop);
 
 	atomic_fetch_add(&uncounted, (int64_t)n);
 	/* Frames passed over, before and behind, go to the depot in magazines. */

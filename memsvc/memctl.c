@@ -110,11 +110,13 @@ uint64_t memctl_admissible(void)
 static bool commit(uint64_t frames)
 {
 	uint64_t old = atomic_load(&memctl.committed), most = memctl_admissible();
+	CAS_LOOP(loop, "memory promised");
 
 	do {
 		if (frames > most || old > most - frames)
 			return false;
-	} while (!atomic_compare_exchange_weak(&memctl.committed, &old, old + frames));
+	} while (!atomic_compare_exchange_weak(&memctl.committed, &old, old + frames) &&
+		 retry(&loop));
 	return true;
 }
 
@@ -149,6 +151,7 @@ int memctl_set_min(struct domain *d, uint64_t pages)
 {
 	struct memctl_dom *m = &d->memctl;
 	uint64_t old = atomic_load(&m->min);
+	CAS_LOOP(loop, "guest's minimum");
 
 	if (pages > m->max)
 		return -XEN_EINVAL;
@@ -159,7 +162,7 @@ int memctl_set_min(struct domain *d, uint64_t pages)
 			break;
 		if (pages > old)
 			memctl_unadmit(pages - old);
-	} while (true);
+	} while (retry(&loop));
 	if (pages < old)
 		memctl_unadmit(old - pages);
 	return 0;
@@ -193,6 +196,7 @@ bool memctl_reserve(uint64_t pages)
 {
 	uint64_t total = frames_total(), free = frames_free_count(), old;
 	uint64_t keep = policy_mark(MEM_SOFT, total);
+	CAS_LOOP(loop, "memory reserved for building");
 
 	if (atomic_load(&memctl.squeezed))
 		keep = 0; /* waiting would not help */
@@ -204,7 +208,7 @@ bool memctl_reserve(uint64_t pages)
 			memctl_look();
 			return false;
 		}
-	} while (!atomic_compare_exchange_weak(&memctl.reserved, &old, old + pages));
+	} while (!atomic_compare_exchange_weak(&memctl.reserved, &old, old + pages) && retry(&loop));
 	return true;
 }
 

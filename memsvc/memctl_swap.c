@@ -38,12 +38,13 @@ static cpumask_t wanted;      /* pCPU 0's: homes of domains with something to do
 static void done(struct domain *d, uint64_t n)
 {
 	uint64_t old = atomic_load(&d->memctl.swap_want);
+	CAS_LOOP(loop, "pages to swap out");
 
 	if (n)
 		atomic_fetch_add(&memctl.swapped_out, n);
 	while (old &&
 	       !atomic_compare_exchange_weak(&d->memctl.swap_want, &old, old > n ? old - n : 0))
-		;
+		retry(&loop);
 }
 
 static void reserve_fill(struct pump *p)

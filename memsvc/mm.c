@@ -50,12 +50,14 @@ static void rec_drop(struct mm *mm, struct gfn_rec *rec)
 {
 	uint64_t pt = atomic_exchange(&rec->pt, 0), word;
 	mfn_t m;
+	CAS_LOOP(loop, "name's end");
 
 	if (pt)
 		table_drop(mm, page_of(PT_HW(pt)));
 	do {
 		word = atomic_load(&rec->word);
-	} while (!name_move(mm, rec, word, p2m_word(word, MFN(0), 0)));
+	} while (!name_move(mm, rec, word, p2m_word(word, MFN(0), 0)) && retry(&loop));
+	retry_done(&loop);
 	m = p2m_mfn(word);
 	if (word & P2M_SWAPPED) {
 		swap_free((uint32_t)m.v);

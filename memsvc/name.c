@@ -85,22 +85,31 @@ bool name_move(struct mm *mm, struct gfn_rec *rec, uint64_t from, uint64_t to)
 	return true;
 }
 
+/* What name_touch() does returns this when another has changed the word first. */
+#define LOST 1
+
+static int change(struct gfn_rec *rec, uint64_t from, uint64_t to)
+{
+	return word_cas(rec, from, to) ? 0 : LOST;
+}
+
 /* First touch of a promised name. */
 static int first_touch(struct mm *mm, struct gfn_rec *rec, uint64_t word, bool write, bool urgent)
 {
 	struct page_info *pi;
 
 	if (!write) {
-		word_cas(rec, word,
-			 p2m_word(word, share_zero_frame(), P2M_VALID | P2M_RO | P2M_SHARED));
-		return 0;
+		uint64_t to = p2m_word(word, share_zero_frame(), P2M_VALID | P2M_RO | P2M_SHARED);
+
+		return change(rec, word, to);
 	}
 	pi = frame_new(mm, rec, true, urgent);
 	if (!pi)
 		return -XEN_ENOMEM;
-	if (!name_move(mm, rec, word, p2m_word(word, mfn_of(pi), P2M_VALID | P2M_TOUCHED)))
-		page_free(mfn_of(pi));
-	return 0;
+	if (name_move(mm, rec, word, p2m_word(word, mfn_of(pi), P2M_VALID | P2M_TOUCHED)))
+		return 0;
+	page_free(mfn_of(pi));
+	return LOST;
 }
 
 void name_finish_break(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word)
@@ -125,12 +134,12 @@ static int swap_in(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t wo
 	 * grace period. */
 	if (swap_load(slot, arch_mfn_to_virt(mfn_of(pi)))) {
 		page_free(mfn_of(pi));
-		return atomic_load(&rec->word) == word ? -XEN_EIO : 0;
+		return atomic_load(&rec->word) == word ? -XEN_EIO : LOST;
 	}
 	to = p2m_word(word, mfn_of(pi), P2M_VALID | P2M_TOUCHED | old);
 	if (!name_move(mm, rec, word, to)) {
 		page_free(mfn_of(pi));
-		return 0;
+		return LOST;
 	}
 	swap_free(slot);
 	/* Nobody need have flushed since the name lost its old frame. */
@@ -154,7 +163,7 @@ static int break_share(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_
 	to = p2m_word(word, mfn_of(pi), P2M_VALID | P2M_RO | P2M_BREAK | P2M_TOUCHED);
 	if (!name_move(mm, rec, word, to)) {
 		page_free(mfn_of(pi));
-		return 0;
+		return LOST;
 	}
 	if (word & P2M_TOUCHED) {
 		counter_register(&nr_breaks);
@@ -169,6 +178,7 @@ static int break_share(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_
 int name_touch(struct mm *mm, uint64_t gfn, bool write, bool urgent)
 {
 	struct gfn_rec *rec = p2m_rec(mm, gfn);
+	CAS_LOOP(loop, "name to be touched");
 
 	if (unlikely(!rec)) {
 		if (gfn >= mm->promised)
@@ -182,12 +192,12 @@ int name_touch(struct mm *mm, uint64_t gfn, bool write, bool urgent)
 		int rc = 0;
 
 		if (unlikely(word & P2M_SAMPLED)) {
-			word_cas(rec, word, p2m_reflag(word, 0, P2M_SAMPLED));
+			rc = change(rec, word, p2m_reflag(word, 0, P2M_SAMPLED));
 		} else if (likely(word & P2M_VALID)) {
 			if (likely(!write || !(word & P2M_RO)))
 				return 0;
 			if (word & P2M_GUARD)
-				word_cas(rec, word, p2m_reflag(word, 0, P2M_RO | P2M_GUARD));
+				rc = change(rec, word, p2m_reflag(word, 0, P2M_RO | P2M_GUARD));
 			else if (word & P2M_BREAK)
 				name_finish_break(mm, rec, gfn, word);
 			else if (word & P2M_SHARED)
@@ -201,7 +211,9 @@ int name_touch(struct mm *mm, uint64_t gfn, bool write, bool urgent)
 		} else {
 			return -XEN_EINVAL;
 		}
-		if (unlikely(rc))
+		if (unlikely(rc == LOST))
+			retry(&loop);
+		else if (unlikely(rc))
 			return rc;
 	}
 }

@@ -201,8 +201,9 @@ bool name_sample_end(struct mm *mm, gfn_t gfn)
 {
 	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
 	uint64_t word = word_of(rec);
+	CAS_LOOP(loop, "name sampled, end");
 
-	while (word & P2M_SAMPLED)
+	for (; word & P2M_SAMPLED; retry(&loop))
 		if (atomic_compare_exchange_strong(&rec->word, &word,
 						   p2m_reflag(word, 0, P2M_SAMPLED)))
 			return false;
@@ -213,13 +214,14 @@ bool share_get(mfn_t f)
 {
 	struct page_info *pi = page_of(f);
 	uint32_t refs = atomic_load_explicit(&pi->dom.refs, memory_order_relaxed);
+	CAS_LOOP(loop, "shared frame, get");
 
 	if (page_type(pi) != PG_SHARED)
 		return false;
 	do {
 		if (!refs || refs == REFS_DEAD)
 			return false;
-	} while (!atomic_compare_exchange_weak(&pi->dom.refs, &refs, refs + 1));
+	} while (!atomic_compare_exchange_weak(&pi->dom.refs, &refs, refs + 1) && retry(&loop));
 	return true;
 }
 
@@ -240,11 +242,14 @@ void share_put(mfn_t f)
 {
 	struct page_info *pi = page_of(f);
 	uint32_t refs = atomic_load_explicit(&pi->dom.refs, memory_order_relaxed);
+	CAS_LOOP(loop, "shared frame, put");
 
 	do {
 		BUG_ON(!refs || refs == REFS_DEAD);
 	} while (!atomic_compare_exchange_weak(&pi->dom.refs, &refs,
-					       refs == 1 ? REFS_DEAD : refs - 1));
+					       refs == 1 ? REFS_DEAD : refs - 1) &&
+		 retry(&loop));
+	retry_done(&loop);
 	if (refs != 1)
 		return;
 	share_table_forget(f);

@@ -164,6 +164,7 @@ mfn_t mm_gfn_get_writable(struct mm *mm, gfn_t gfn)
 {
 	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
 	uint64_t word;
+	CAS_LOOP(loop, "name to be written");
 
 	if (rec && atomic_load_explicit(&rec->pt, memory_order_acquire))
 		return INVALID_MFN;
@@ -172,7 +173,7 @@ mfn_t mm_gfn_get_writable(struct mm *mm, gfn_t gfn)
 		if (name_touch(mm, gfn.v, true, true))
 			return INVALID_MFN;
 		word = word_of(mm, gfn);
-	} while (unlikely((word & (P2M_VALID | P2M_RO)) != P2M_VALID));
+	} while (unlikely((word & (P2M_VALID | P2M_RO)) != P2M_VALID) && retry(&loop));
 	return p2m_mfn(word);
 }
 
@@ -180,8 +181,9 @@ mfn_t mm_gfn_pin_special(struct mm *mm, gfn_t gfn)
 {
 	struct gfn_rec *rec;
 	uint64_t word;
+	CAS_LOOP(loop, "name to be pinned");
 
-	for (;;) {
+	for (;; retry(&loop)) {
 		if (name_touch(mm, gfn.v, true, true))
 			return INVALID_MFN;
 		rec = p2m_rec(mm, gfn.v);
@@ -224,6 +226,7 @@ int mm_decrease(struct mm *mm, gfn_t gfn)
 {
 	struct gfn_rec *rec = gfn.v < mm->max_pages ? p2m_rec(mm, gfn.v) : NULL;
 	uint64_t word, gone;
+	CAS_LOOP(loop, "name given up");
 
 	if (!rec && gfn.v < mm->promised)
 		rec = p2m_rec_make(mm, gfn.v);
@@ -236,7 +239,8 @@ int mm_decrease(struct mm *mm, gfn_t gfn)
 		if (word & P2M_PINNED || atomic_load(&rec->pt) || rmap_too_many(rec))
 			return -XEN_EBUSY;
 		gone = p2m_word(word, MFN(0), P2M_GONE);
-	} while (!name_move(mm, rec, word, gone));
+	} while (!name_move(mm, rec, word, gone) && retry(&loop));
+	retry_done(&loop);
 	/* A promotion that started before sees the new word and gives up, or is seen here. */
 	if (atomic_load(&rec->pt)) {
 		/* Unless the name was promised again meanwhile: then what was behind it goes. */

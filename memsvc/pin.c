@@ -70,6 +70,7 @@ int mm_unpin(struct mm *mm, gfn_t gfn)
 	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
 	struct mm_ctx c = ctx_begin(mm);
 	uint64_t pt;
+	CAS_LOOP(loop, "page table, unpin");
 
 	if (!rec)
 		return -XEN_EINVAL;
@@ -78,7 +79,8 @@ int mm_unpin(struct mm *mm, gfn_t gfn)
 	do {
 		if (!(pt & PT_PINNED))
 			return -XEN_EINVAL;
-	} while (!atomic_compare_exchange_weak(&rec->pt, &pt, pt & ~PT_PINNED));
+	} while (!atomic_compare_exchange_weak(&rec->pt, &pt, pt & ~PT_PINNED) && retry(&loop));
+	retry_done(&loop);
 	table_put(&c, page_of(PT_HW(pt)));
 	ctx_end(&c);
 	return 0;

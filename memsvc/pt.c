@@ -59,6 +59,7 @@ int table_get(struct mm_ctx *c, uint64_t gfn, unsigned level, struct page_info *
 	uint64_t pt, word;
 	mfn_t m;
 	int rc;
+	CAS_LOOP(loop, "page table, get");
 
 	if (unlikely(!rec)) {
 		rc = gfn < c->mm->promised ? name_touch(c->mm, gfn, true, true) : -XEN_EINVAL;
@@ -75,6 +76,7 @@ again:
 			*out = page_of(PT_HW(pt));
 			return 0;
 		}
+		retry(&loop);
 	}
 	rc = name_touch(c->mm, gfn, true, true);
 	if (rc)
@@ -82,6 +84,7 @@ again:
 	word = atomic_load(&rec->word);
 	if ((word & (P2M_VALID | P2M_RO)) != P2M_VALID) { /* guarded just now, or given up */
 		pt = 0;
+		retry(&loop);
 		goto again;
 	}
 	if (word & P2M_SPECIAL)
@@ -93,12 +96,14 @@ again:
 	/* Release the table's record. PAIRS: p2m_change */
 	if (!atomic_compare_exchange_strong(&rec->pt, &pt, mfn_of(pi).v << 28 | PT_REF | level)) {
 		table_discard(c, pi);
+		retry(&loop);
 		goto again;
 	}
 	/* The frame may have left the name, or writable mappings come, until here but not later. */
 	if (unlikely(atomic_load(&rec->word) != word)) {
 		table_put(c, pi);
 		pt = atomic_load_explicit(&rec->pt, memory_order_acquire);
+		retry(&loop);
 		goto again;
 	}
 	if (unlikely(rmap_any_writable(c->mm, rec, gfn, m))) {
@@ -117,6 +122,7 @@ void table_put(struct mm_ctx *c, struct page_info *pi)
 {
 	struct gfn_rec *rec = pi->hw.rec;
 	uint64_t pt = atomic_load_explicit(&rec->pt, memory_order_relaxed), left;
+	CAS_LOOP(loop, "page table, put");
 
 	/* Holding a reference, the word is this table's. Detaching has no condition to re-check:
 	 * at one reference, ours, no one can look it up but through this word. PAIRS: pt_detach */
@@ -125,7 +131,7 @@ void table_put(struct mm_ctx *c, struct page_info *pi)
 		left = pt - PT_REF;
 		if (!PT_REFS(left))
 			left = 0;
-	} while (!atomic_compare_exchange_weak(&rec->pt, &pt, left));
+	} while (!atomic_compare_exchange_weak(&rec->pt, &pt, left) && retry(&loop));
 	if (left)
 		return;
 	atomic_store_explicit(&pi->next, c->reap, memory_order_relaxed);

@@ -18,23 +18,26 @@ static bool may_grow(struct mm *mm)
 static void free_push(struct mm *mm, struct rmap_node *first, struct rmap_node *last)
 {
 	struct rmap_node *head = atomic_load_explicit(&mm->ovf_free, memory_order_relaxed);
+	CAS_LOOP(loop, "free nodes of the reverse map, put");
 
 	do {
 		atomic_store_explicit(&last->child[0], head, memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak_explicit(
-		&mm->ovf_free, &head, first, memory_order_release, memory_order_relaxed));
+			 &mm->ovf_free, &head, first, memory_order_release, memory_order_relaxed) &&
+		 retry(&loop));
 }
 
 /* A node popped here comes back only through RCU, so the compare has no ABA. */
 static struct rmap_node *free_pop(struct mm *mm)
 {
 	struct rmap_node *head = atomic_load_explicit(&mm->ovf_free, memory_order_acquire);
+	CAS_LOOP(loop, "free nodes of the reverse map, get");
 
 	while (head && !atomic_compare_exchange_weak_explicit(
 			       &mm->ovf_free, &head,
 			       atomic_load_explicit(&head->child[0], memory_order_relaxed),
 			       memory_order_acquire, memory_order_acquire))
-		;
+		retry(&loop);
 	return head;
 }
 
@@ -43,6 +46,7 @@ static struct rmap_node *node_alloc(struct mm *mm)
 	struct rmap_node *n = free_pop(mm);
 	struct page_info *pi;
 	uint64_t head;
+	CAS_LOOP(loop, "pages of the reverse map");
 
 	if (n)
 		return n;
@@ -55,8 +59,11 @@ static struct rmap_node *node_alloc(struct mm *mm)
 	head = atomic_load_explicit(&mm->ovf_pages, memory_order_relaxed);
 	do {
 		atomic_store_explicit(&pi->next, head, memory_order_relaxed);
-	} while (!atomic_compare_exchange_weak_explicit(
-		&mm->ovf_pages, &head, mfn_of(pi).v, memory_order_release, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(&mm->ovf_pages, &head, mfn_of(pi).v,
+							memory_order_release,
+							memory_order_relaxed) &&
+		 retry(&loop));
+	retry_done(&loop);
 	atomic_fetch_add_explicit(&mm->ovf_nr_pages, 1, memory_order_relaxed);
 	for (unsigned i = 1; i + 1 < PAGE_SIZE / sizeof(*n); i++)
 		atomic_store_explicit(&n[i].child[0], &n[i + 1], memory_order_relaxed);
@@ -105,11 +112,12 @@ static struct rmap_node *node_unlink(struct gfn_rec *rec, struct rmap_node *n)
 static bool node_hold(struct rmap_node *n)
 {
 	uint64_t used = atomic_load(&n->used);
+	CAS_LOOP(loop, "node of the reverse map, hold");
 
 	do {
 		if (used == RMAP_DEAD)
 			return false;
-	} while (!atomic_compare_exchange_weak(&n->used, &used, used + 1));
+	} while (!atomic_compare_exchange_weak(&n->used, &used, used + 1) && retry(&loop));
 	return true;
 }
 
@@ -117,10 +125,12 @@ static void node_drop(struct gfn_rec *rec, struct rmap_node *n)
 {
 	while (n) {
 		uint64_t used = atomic_load(&n->used);
+		CAS_LOOP(loop, "node of the reverse map, drop");
 
 		while (!atomic_compare_exchange_weak(&n->used, &used,
 						     used == 1 ? RMAP_DEAD : used - 1))
-			;
+			retry(&loop);
+		retry_done(&loop);
 		if (used != 1)
 			return;
 		n = node_unlink(rec, n);
@@ -169,11 +179,13 @@ int rmap_add_slow(struct mm *mm, struct gfn_rec *rec, uint64_t loc)
 	_Atomic(struct rmap_node *) *link = &rec->ovf;
 	struct rmap_node *n, *made, *held = NULL; /* the node that @link is in, when we hold it */
 	uint64_t path = path_of(loc), parent = 0;
+	CAS_LOOP(loop, "reverse map, add");
 
 	for (;;) {
 		n = atomic_load(link);
 		if (!n) {
 			if (parent && !held) { /* it was there a moment ago: from the root again */
+				retry(&loop);
 				link = &rec->ovf;
 				path = path_of(loc);
 				parent = 0;
@@ -186,6 +198,7 @@ int rmap_add_slow(struct mm *mm, struct gfn_rec *rec, uint64_t loc)
 			}
 			if (atomic_compare_exchange_strong(link, &n, made))
 				return 0; /* the place we held in the parent is its child's now */
+			retry(&loop);
 			/* Nobody saw it; through RCU because of free_pop(). */
 			atomic_fetch_add_explicit(&mm->ovf_rcu, 1, memory_order_relaxed);
 			call_rcu(&made->rcu, node_freed);
@@ -193,6 +206,7 @@ int rmap_add_slow(struct mm *mm, struct gfn_rec *rec, uint64_t loc)
 		}
 		if (!node_full(n) || !atomic_load(&n->child[path >> 62])) {
 			if (!node_hold(n)) {
+				retry(&loop);
 				node_drop(rec, node_unlink(rec, n));
 				continue;
 			}
@@ -217,7 +231,9 @@ int rmap_add_slow(struct mm *mm, struct gfn_rec *rec, uint64_t loc)
  */
 void rmap_del_slow(struct gfn_rec *rec, uint64_t loc)
 {
-	for (unsigned pass = 0; pass < 100000; pass++) {
+	CAS_LOOP(loop, "reverse map, delete");
+
+	for (unsigned pass = 0; pass < 100000; pass++, retry(&loop)) {
 		struct rmap_node *n = atomic_load(&rec->ovf);
 
 		for (uint64_t path = path_of(loc); n; path <<= 2) {
@@ -306,8 +322,9 @@ static void clear_entry(uint64_t loc, mfn_t m)
 {
 	_Atomic uint64_t *e = entry_at(loc);
 	uint64_t old = atomic_load(e);
+	CAS_LOOP(loop, "hardware leaf entry, clear");
 
-	while (maps(old, m))
+	for (; maps(old, m); retry(&loop))
 		if (atomic_compare_exchange_weak(e, &old, 0)) {
 			rmap_retract(old, loc);
 			return;
@@ -326,8 +343,9 @@ static bool visit_protect(uint64_t loc, mfn_t m)
 {
 	_Atomic uint64_t *e = entry_at(loc);
 	uint64_t old = atomic_load(e);
+	CAS_LOOP(loop, "hardware leaf entry, protect");
 
-	while (maps(old, m) && old & PTE_RW)
+	for (; maps(old, m) && old & PTE_RW; retry(&loop))
 		if (atomic_compare_exchange_weak(e, &old, old & ~(PTE_RW | PTE_D)))
 			break;
 	return false;

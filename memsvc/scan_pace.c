@@ -49,14 +49,16 @@ uint64_t scan_due(const struct scan_domain *sd)
 static void pay(uint64_t rate, _Atomic uint64_t *due_ns, uint64_t now, uint64_t units)
 {
 	uint64_t old = load(due_ns), from;
+	CAS_LOOP(loop, "scanner's pace");
 
 	if (rate == 0 || rate >= SCAN_RATE_MAX)
 		return;
 	do {
 		from = MAX(old, now > BURST_NS ? now - BURST_NS : 0);
 	} while (!atomic_compare_exchange_weak_explicit(
-		due_ns, &old, from + units * (NS_PER_SEC / SCAN_LOOKS_PER_PAGE) / rate,
-		memory_order_relaxed, memory_order_relaxed));
+			 due_ns, &old, from + units * (NS_PER_SEC / SCAN_LOOKS_PER_PAGE) / rate,
+			 memory_order_relaxed, memory_order_relaxed) &&
+		 retry(&loop));
 }
 
 void scan_pay(struct scan_domain *sd, uint64_t now, uint64_t pages, uint64_t looks)

@@ -8,6 +8,7 @@
 #include "core/lib.h"
 #include "core/xen_errno.h"
 #include "memsvc/frame.h"
+#include "percpu/contention.h"
 
 #define ENTRY_MFN 0xffffffffULL
 #define ENTRY_SHARED (1ULL << 32)
@@ -123,8 +124,9 @@ bool share_table_insert(uint64_t hash, mfn_t f, bool shared)
 {
 	_Atomic uint64_t *group = group_of(hash);
 	uint64_t new = tag_of(hash) | f.v | (shared ? ENTRY_SHARED : 0);
+	CAS_LOOP(loop, "sharing table, insert");
 
-	for (unsigned try = 0; try < SHARE_TRIES && nr_groups; try++) {
+	for (unsigned try = 0; try < SHARE_TRIES && nr_groups; try++, retry(&loop)) {
 		_Atomic uint64_t *to = NULL;
 		uint64_t was = 0;
 
@@ -157,6 +159,7 @@ static void remove_entry(uint64_t hash, mfn_t f, bool shared)
 {
 	_Atomic uint64_t *group = group_of(hash);
 	uint64_t key = tag_of(hash) | f.v;
+	CAS_LOOP(loop, "sharing table, remove");
 
 	for (unsigned i = 0; i < SHARE_WORDS && nr_groups; i++) {
 		uint64_t e = atomic_load_explicit(&group[i], memory_order_relaxed);
@@ -165,7 +168,7 @@ static void remove_entry(uint64_t hash, mfn_t f, bool shared)
 		while (!((e ^ key) & (shared ? ENTRY_KEY : UINT64_MAX)) &&
 		       !atomic_compare_exchange_weak_explicit(
 			       &group[i], &e, 0, memory_order_relaxed, memory_order_relaxed))
-			;
+			retry(&loop);
 	}
 }
 

@@ -81,6 +81,7 @@ static void depot_put(struct swap_slots_pcpu *sp)
 {
 	uint64_t old = atomic_load_explicit(&slots.depot, memory_order_relaxed);
 	uint32_t first = sp->free, last = first;
+	CAS_LOOP(loop, "depot of swap slots, put");
 
 	for (unsigned i = 1; i < MAGAZINE; i++)
 		last = next_of(rec_of(last));
@@ -90,8 +91,9 @@ static void depot_put(struct swap_slots_pcpu *sp)
 	do {
 		atomic_store_explicit(&rec_of(first)->check, (uint32_t)old, memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak_explicit(
-		&slots.depot, &old, ((old >> 32) + 1) << 32 | first, memory_order_release,
-		memory_order_relaxed));
+			 &slots.depot, &old, ((old >> 32) + 1) << 32 | first, memory_order_release,
+			 memory_order_relaxed) &&
+		 retry(&loop));
 }
 
 /* Acquire. check may be that of a magazine popped meanwhile: then the tag differs. PAIRS: swap_depot */
@@ -99,14 +101,16 @@ static bool depot_get(struct swap_slots_pcpu *sp)
 {
 	uint64_t old = atomic_load_explicit(&slots.depot, memory_order_acquire);
 	uint32_t next;
+	CAS_LOOP(loop, "depot of swap slots, get");
 
 	do {
 		if (!(uint32_t)old)
 			return false;
 		next = atomic_load_explicit(&rec_of((uint32_t)old)->check, memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak_explicit(
-		&slots.depot, &old, ((old >> 32) + 1) << 32 | next, memory_order_acquire,
-		memory_order_acquire));
+			 &slots.depot, &old, ((old >> 32) + 1) << 32 | next, memory_order_acquire,
+			 memory_order_acquire) &&
+		 retry(&loop));
 	sp->free = (uint32_t)old;
 	sp->nr_free = MAGAZINE;
 	return true;
@@ -153,6 +157,7 @@ static bool grow(struct swap_slots_pcpu *sp)
 	uint32_t first = atomic_load_explicit(&slots.bump, memory_order_relaxed);
 	struct swap_slot *leaf = table_page();
 	_Atomic uint64_t *mid;
+	CAS_LOOP(loop, "new swap slots");
 
 	if (!leaf)
 		return false;
@@ -164,7 +169,9 @@ static bool grow(struct swap_slots_pcpu *sp)
 		}
 	} while (!atomic_compare_exchange_weak_explicit(&slots.bump, &first, first + PER_FRAME,
 							memory_order_relaxed,
-							memory_order_relaxed));
+							memory_order_relaxed) &&
+		 retry(&loop));
+	retry_done(&loop);
 	/* PAIRS: swap_slots */
 	atomic_store_explicit(&mid[first >> L1_BITS & ((1 << L2_BITS) - 1)], (uint64_t)leaf,
 			      memory_order_release);

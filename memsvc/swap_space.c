@@ -185,6 +185,7 @@ static bool give_back(uint64_t m, unsigned first, unsigned count)
 {
 	struct header *h = header_of(m);
 	uint64_t run = run_mask(first, count), map = atomic_load(&h->map), new;
+	CAS_LOOP(loop, "swap frame, give back");
 
 	do {
 		if (map & run)
@@ -193,7 +194,8 @@ static bool give_back(uint64_t m, unsigned first, unsigned count)
 		if (!(map & HELD) && !few(new))
 			new |= HELD;
 		/* Release: what was read there comes before its next use. PAIRS: swap_run */
-	} while (!atomic_compare_exchange_weak(&h->map, &map, new));
+	} while (!atomic_compare_exchange_weak(&h->map, &map, new) && retry(&loop));
+	retry_done(&loop);
 	if (!(map & HELD) && new &HELD)
 		pass_on(m);
 	/* PAIRS: swap_partial */
@@ -214,6 +216,8 @@ static bool let_go(uint64_t m)
 /* Up to @want granules in one run from the frame this pCPU holds. */
 static uint64_t take_run(struct swap_space_pcpu *sp, unsigned want)
 {
+	CAS_LOOP(loop, "swap frame, let go");
+
 	for (;;) {
 		uint64_t map = 0, run;
 		unsigned first, count;
@@ -223,8 +227,10 @@ static uint64_t take_run(struct swap_space_pcpu *sp, unsigned want)
 			map = atomic_load_explicit(&header_of(sp->frame)->map,
 						   memory_order_acquire) &
 			      ~HELD;
-			if (!map && !let_go(sp->frame))
+			if (!map && !let_go(sp->frame)) {
+				retry(&loop);
 				continue;
+			}
 		}
 		if (!map) {
 			sp->frame = claim_any(sp, LOOK);

@@ -107,88 +107,112 @@ static bool enter_unsteady(struct mm_ctx *c, _Atomic uint64_t *hwp, uint64_t loc
 	return atomic_compare_exchange_strong(hwp, &expect, new);
 }
 
-int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn_rec *hint,
-		  uint64_t hint_gfn)
+#define LOOK_AGAIN 1
+
+/* One pass of sync_leaf_rec(); LOOK_AGAIN: something has changed meanwhile. */
+static inline __attribute__((always_inline)) int leaf_pass(struct mm_ctx *c, struct page_info *pi,
+							   unsigned i, struct gfn_rec *hint,
+							   uint64_t hint_gfn)
 {
 	_Atomic uint64_t *hwp = &hw_entries(pi)[i];
 	_Atomic uint64_t *gp = &pi->hw.gpt[i];
 	uint64_t loc = rmap_loc(mfn_of(pi), i);
+	uint64_t g = atomic_load_explicit(gp, memory_order_acquire);
+	uint64_t old = atomic_load_explicit(hwp, memory_order_relaxed);
+	uint64_t new = 0, word = 0;
+	struct gfn_rec *rec = NULL;
+	int rc = 0;
 
-	for (;;) {
-		uint64_t g = atomic_load_explicit(gp, memory_order_acquire);
-		uint64_t old = atomic_load_explicit(hwp, memory_order_relaxed);
-		uint64_t new = 0, word = 0;
-		struct gfn_rec *rec = NULL;
-		int rc = 0;
+	if ((g & (PTE_P | PTE_A)) == (PTE_P | PTE_A)) {
+		rec = likely(hint && pte_frame(g) == hint_gfn) ? hint
+							       : p2m_rec(c->mm, pte_frame(g));
+		word = rec ? atomic_load(&rec->word) : 0;
+		if (likely(word & P2M_VALID))
+			new = translate(g, word, atomic_load(&rec->pt));
+		else if (!p2m_promised(c->mm, pte_frame(g), word))
+			rc = -XEN_EINVAL;
+	}
+	if (!((old ^ new) & (PTE_ADDR | PTE_P)) && !(old & HW_PENDING) &&
+	    (likely(!(word & P2M_SHARED)) || !new || same_name(old, loc, rec, pte_frame(g)))) {
+		/* The same frame, or none: how it is recorded stays. */
+		new |= old &(HW_SLOT | HW_SHARED);
+		if (old != new && !atomic_compare_exchange_strong(hwp, &old, new))
+			return LOOK_AGAIN;
+	} else {
+		if (new && !is_linear(c->mm, pi, i, pte_frame(g))) {
+			int in = likely(!(word & P2M_SHARED))
+					 ? !rmap_add(c->mm, rec, loc)
+					 : rmap_claim(c->mm, rec, pte_frame(g), loc);
 
-		if ((g & (PTE_P | PTE_A)) == (PTE_P | PTE_A)) {
-			rec = likely(hint && pte_frame(g) == hint_gfn)
-				      ? hint
-				      : p2m_rec(c->mm, pte_frame(g));
-			word = rec ? atomic_load(&rec->word) : 0;
-			if (likely(word & P2M_VALID))
-				new = translate(g, word, atomic_load(&rec->pt));
-			else if (!p2m_promised(c->mm, pte_frame(g), word))
-				rc = -XEN_EINVAL;
-		}
-		if (!((old ^ new) & (PTE_ADDR | PTE_P)) && !(old & HW_PENDING) &&
-		    (likely(!(word & P2M_SHARED)) || !new ||
-		     same_name(old, loc, rec, pte_frame(g)))) {
-			/* The same frame, or none: how it is recorded stays. */
-			new |= old &(HW_SLOT | HW_SHARED);
-			if (old != new && !atomic_compare_exchange_strong(hwp, &old, new))
-				continue;
-		} else {
-			if (new && !is_linear(c->mm, pi, i, pte_frame(g))) {
-				int in = likely(!(word & P2M_SHARED))
-						 ? !rmap_add(c->mm, rec, loc)
-						 : rmap_claim(c->mm, rec, pte_frame(g), loc);
-
-				if (likely(in > 0)) {
-					new |= HW_SLOT | (word & P2M_SHARED ? HW_SHARED : 0);
-				} else if (in == 0 && word & P2M_SHARED) {
-					/* The present entry's, or a mapper's on its way in: then absent. */
-					old = atomic_exchange(hwp, 0);
-					rmap_retract(old, loc);
-					if (old & HW_SHARED)
-						continue;
-					new = 0;
-				} else {
-					new = 0;
-					rc = -XEN_ENOMEM;
-				}
-			}
-			SYNC_POINT();
-			if (unlikely(new &&word &P2M_RO)) {
-				if (!enter_unsteady(c, hwp, loc, rec, word, new))
-					continue;
-			} else {
-				old = atomic_exchange(hwp, new);
+			if (likely(in > 0)) {
+				new |= HW_SLOT | (word & P2M_SHARED ? HW_SHARED : 0);
+			} else if (in == 0 && word & P2M_SHARED) {
+				/* The present entry's, or a mapper's on its way in: then absent. */
+				old = atomic_exchange(hwp, 0);
 				rmap_retract(old, loc);
+				if (old & HW_SHARED)
+					return LOOK_AGAIN;
+				new = 0;
+			} else {
+				new = 0;
+				rc = -XEN_ENOMEM;
 			}
 		}
 		SYNC_POINT();
-		/* PAIRS: p2m_change */
-		if (new) {
-			if (SYNC_CHANGED(word, word, atomic_load(&rec->word))) {
-				/* The frame may have been given up before the entry was there. */
-				frame_late(c, word);
-				continue;
-			}
-			if (new &PTE_RW && SYNC_CHANGED(pt, 0, atomic_load(&rec->pt)))
-				continue;
+		if (unlikely(new &&word &P2M_RO)) {
+			if (!enter_unsteady(c, hwp, loc, rec, word, new))
+				return LOOK_AGAIN;
+		} else {
+			old = atomic_exchange(hwp, new);
+			rmap_retract(old, loc);
 		}
-		/* PAIRS: pt_sync */
-		if (SYNC_CHANGED(guest, g, atomic_load(gp)))
-			continue;
-		/* PAIRS: pt_detach */
-		if (SYNC_CHANGED(live, true, pt_live(pi))) {
-			rmap_retract(atomic_exchange(hwp, 0), loc);
-			undo_late(c, pi);
-			return -XEN_EAGAIN;
-		}
-		return rc;
 	}
+	SYNC_POINT();
+	/* PAIRS: p2m_change */
+	if (new) {
+		if (SYNC_CHANGED(word, word, atomic_load(&rec->word))) {
+			/* The frame may have been given up before the entry was there. */
+			frame_late(c, word);
+			return LOOK_AGAIN;
+		}
+		if (new &PTE_RW && SYNC_CHANGED(pt, 0, atomic_load(&rec->pt)))
+			return LOOK_AGAIN;
+	}
+	/* PAIRS: pt_sync */
+	if (SYNC_CHANGED(guest, g, atomic_load(gp)))
+		return LOOK_AGAIN;
+	/* PAIRS: pt_detach */
+	if (SYNC_CHANGED(live, true, pt_live(pi))) {
+		rmap_retract(atomic_exchange(hwp, 0), loc);
+		undo_late(c, pi);
+		return -XEN_EAGAIN;
+	}
+	return rc;
+}
+
+/* The further passes, apart: the first one is the usual way, and should keep no registers for these. */
+static __attribute__((noinline, cold)) int
+leaf_passes(struct mm_ctx *c, struct page_info *pi, unsigned i, const struct contention_site *site)
+{
+	struct retry_loop loop;
+	int rc;
+
+	retry_begin(&loop, site);
+	do {
+		retry(&loop);
+		rc = leaf_pass(c, pi, i, NULL, 0);
+	} while (rc == LOOK_AGAIN);
+	retry_done(&loop);
+	return rc;
+}
+
+int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn_rec *hint,
+		  uint64_t hint_gfn)
+{
+	CAS_SITE(site, "hardware leaf entry");
+	int rc = leaf_pass(c, pi, i, hint, hint_gfn);
+
+	return likely(rc != LOOK_AGAIN) ? rc : leaf_passes(c, pi, i, &site);
 }
 
 /*
@@ -289,10 +313,11 @@ int sync_table_entry(struct mm_ctx *c, struct page_info *pi, unsigned i)
 {
 	_Atomic uint64_t *hwp = &hw_entries(pi)[i];
 	_Atomic uint64_t *gp = &pi->hw.gpt[i];
+	CAS_LOOP(loop, "hardware table entry");
 
 	if (pi->hw.level == 4 && i - HYP_SLOT_FIRST < HYP_SLOTS)
 		return 0;
-	for (;;) {
+	for (;; retry(&loop)) {
 		uint64_t g = atomic_load_explicit(gp, memory_order_acquire);
 		struct page_info *child = NULL;
 		uint64_t new = 0, old;

@@ -54,10 +54,11 @@ int pt_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val, b
 	/* Full fence either way. PAIRS: pt_sync */
 	if (keep_ad) {
 		uint64_t old = atomic_load_explicit(gp, memory_order_relaxed);
+		CAS_LOOP(loop, "guest's entry, A and D kept");
 
 		while (!atomic_compare_exchange_weak(
 			gp, &old, (val & ~(PTE_A | PTE_D)) | (old & (PTE_A | PTE_D))))
-			;
+			retry(&loop);
 	} else {
 		atomic_exchange(gp, val);
 	}

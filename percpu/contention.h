@@ -26,7 +26,7 @@
 
 #include "core/types.h"
 
-#define MAX_SITES 96
+#define MAX_SITES 128
 #define MAX_CALLERS 64 /* call paths of one pCPU, a power of two */
 #define CALLER_DEPTH 7
 
@@ -95,42 +95,61 @@ struct retry_loop {
 	uint64_t retries;
 };
 
-#define RETRY_LOOP(loop, kind_, label)                                                      \
-	static const struct contention_site loop##_site SITE_SECTION = {                    \
-		.name = (label),                                                            \
-		.file = __FILE__,                                                           \
-		.function = __func__,                                                       \
-		.line = __LINE__,                                                           \
-		.kind = (kind_),                                                            \
-	};                                                                                  \
-	struct retry_loop loop __attribute__((cleanup(retry_done))) = {&loop##_site, 0, 0}; \
-	arch_count(&this_slot(loop.site)->ops)
-
-/** CAS_LOOP() - declare @loop, a CAS-retry loop on what @label says, and count this pass. */
-#define CAS_LOOP(loop, label) RETRY_LOOP(loop, SITE_CAS, label)
-/** WAIT_LOOP() - the same for a wait until another pCPU has done something. */
-#define WAIT_LOOP(loop, label) RETRY_LOOP(loop, SITE_WAIT, label)
-
 /** contention_record() - a pass through @site failed @retries times, and lasted until now. */
 void contention_record(const struct contention_site *site, uint64_t since,
 		       uint64_t retries) COLD_CALL;
 
-/** retry() - an attempt has failed and there is another one. Returns true. */
-static inline bool retry(struct retry_loop *l)
+/* Always inline: then the loop stays in registers. */
+#define RETRY_INLINE static inline __attribute__((always_inline))
+
+RETRY_INLINE void retry_begin(struct retry_loop *l, const struct contention_site *site)
+{
+	l->site = site;
+	l->retries = 0;
+	__asm__("" : "=r"(l->since)); /* no value yet, and no instruction to give it one */
+}
+
+/** retry() - an attempt in @l has failed and there is another one. Returns true. */
+RETRY_INLINE bool retry(struct retry_loop *l)
 {
 	if (!l->retries++)
 		l->since = arch_cycles();
 	return true;
 }
 
-/** retry_done() - the loop has ended, well or not. Again: nothing. */
-static inline void retry_done(struct retry_loop *l)
+/** retry_done() - @l has ended, well or not. Again: nothing. */
+RETRY_INLINE void retry_done(struct retry_loop *l)
 {
 	if (unlikely(l->retries)) {
 		contention_record(l->site, l->since, l->retries);
 		l->retries = 0;
 	}
 }
+
+#define COUNTED_SITE(var, kind_, label)                          \
+	static const struct contention_site var SITE_SECTION = { \
+		.name = (label),                                 \
+		.file = __FILE__,                                \
+		.function = __func__,                            \
+		.line = __LINE__,                                \
+		.kind = (kind_),                                 \
+	};                                                       \
+	arch_count(&this_slot(&var)->ops)
+
+#define RETRY_LOOP(loop, kind_, label)                               \
+	COUNTED_SITE(loop##_site, kind_, label);                     \
+	struct retry_loop loop __attribute__((cleanup(retry_done))); \
+	retry_begin(&loop, &loop##_site)
+
+/** CAS_LOOP() - declare @loop, a CAS-retry loop on what @label says, and count this pass. */
+#define CAS_LOOP(loop, label) RETRY_LOOP(loop, SITE_CAS, label)
+/** WAIT_LOOP() - the same for a wait until another pCPU has done something. */
+#define WAIT_LOOP(loop, label) RETRY_LOOP(loop, SITE_WAIT, label)
+/**
+ * CAS_SITE() - for a hot path that does not hold a loop itself: declare @site and count this pass.
+ * Who makes further attempts takes &@site, and begins with retry_begin() and retry().
+ */
+#define CAS_SITE(site, label) COUNTED_SITE(site, SITE_CAS, label)
 
 /* ---- reading: any pCPU ---- */
 

@@ -7,12 +7,14 @@
 bool inbox_push(struct inbox *in, struct inbox_msg *msg)
 {
 	struct inbox_msg *head = atomic_load_explicit(&in->head, memory_order_relaxed);
+	CAS_LOOP(loop, "inbox");
 
 	do {
 		msg->next = head;
 		/* PAIRS: inbox_publish */
 	} while (!atomic_compare_exchange_weak_explicit(&in->head, &head, msg, memory_order_release,
-							memory_order_relaxed));
+							memory_order_relaxed) &&
+		 retry(&loop));
 	return head == NULL;
 }
 

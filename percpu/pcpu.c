@@ -8,6 +8,7 @@ _Atomic unsigned pcpu_count;
 void pcpu_init(struct pcpu *p, unsigned id)
 {
 	unsigned n = atomic_load(&pcpu_count);
+	CAS_LOOP(loop, "number of pCPUs");
 
 	BUG_ON(id >= MAX_PCPUS || nr_sites() > MAX_SITES);
 	p->id = id;
@@ -18,7 +19,7 @@ void pcpu_init(struct pcpu *p, unsigned id)
 	/* PAIRS: pcpu_publish */
 	atomic_store_explicit(&pcpus[id], p, memory_order_release);
 	while (n <= id && !atomic_compare_exchange_weak(&pcpu_count, &n, id + 1))
-		;
+		retry(&loop);
 }
 
 void pcpu_online(void)

@@ -23,12 +23,13 @@ static inline bool unit_allowed(const struct sched_unit *u, unsigned cpu)
 static inline uint32_t unit_set_state(struct sched_unit *u, uint32_t state, uint32_t clear)
 {
 	uint32_t old = atomic_load_explicit(&u->state, memory_order_relaxed);
+	CAS_LOOP(loop, "unit's state");
 
 	/* PAIRS: sched_wake */
 	while (!atomic_compare_exchange_weak_explicit(&u->state, &old,
 						      (old & ~(US_MASK | clear)) | state,
 						      memory_order_acq_rel, memory_order_relaxed))
-		;
+		retry(&loop);
 	return old;
 }
 

@@ -61,12 +61,15 @@ void sched_unit_init(struct sched_unit *u, const struct sched_params *params, ui
 static bool post_once(struct sched_unit *u, uint32_t flag, struct inbox_msg *m, uint32_t not )
 {
 	uint32_t st = atomic_load_explicit(&u->state, memory_order_relaxed);
+	CAS_LOOP(loop, "unit's message flag");
 
 	do {
 		if (st & flag || not >> (st & US_MASK) & 1)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(
-		&u->state, &st, st | flag, memory_order_acq_rel, memory_order_relaxed));
+			 &u->state, &st, st | flag, memory_order_acq_rel, memory_order_relaxed) &&
+		 retry(&loop));
+	retry_done(&loop);
 	inbox_post(sched_home(u), m);
 	return true;
 }
@@ -170,6 +173,7 @@ void sched_unit_start(struct sched_unit *u)
 {
 	uint64_t now = arch_now_ns();
 	uint32_t st = atomic_load_explicit(&u->state, memory_order_relaxed);
+	CAS_LOOP(loop, "unit's start");
 
 	if ((st & US_MASK) != US_OFF) {
 		atomic_fetch_or_explicit(&u->state, UF_UNPARK, memory_order_acq_rel);
@@ -181,7 +185,9 @@ void sched_unit_start(struct sched_unit *u)
 		if (st & UF_STOP)
 			return;
 	} while (!atomic_compare_exchange_weak_explicit(
-		&u->state, &st, US_MOVING, memory_order_acq_rel, memory_order_relaxed));
+			 &u->state, &st, US_MOVING, memory_order_acq_rel, memory_order_relaxed) &&
+		 retry(&loop));
+	retry_done(&loop);
 	sched_set_runstate(u, RUNSTATE_runnable, now);
 	u->fresh = true;
 	sched_warp_on_wake(u, now);
@@ -193,13 +199,15 @@ static bool leave_running(struct sched_unit *u, uint32_t state, bool heed)
 {
 	uint32_t st = atomic_load_explicit(&u->state, memory_order_relaxed);
 	uint32_t to;
+	CAS_LOOP(loop, "unit's leaving the pCPU");
 
 	do {
 		to = (st & ~(uint32_t)(US_MASK | UF_WAKE)) |
 		     (heed && st & UF_WAKE ? (uint32_t)US_RUNNING : state);
 		/* PAIRS: sched_wake */
 	} while (!atomic_compare_exchange_weak_explicit(&u->state, &st, to, memory_order_acq_rel,
-							memory_order_relaxed));
+							memory_order_relaxed) &&
+		 retry(&loop));
 	return (to & US_MASK) == state;
 }
 

@@ -58,6 +58,7 @@ void tlb_shootdown_cpus(const cpumask_t *mask)
 {
 	unsigned self = this_pcpu()->id, cpu;
 	uint64_t ticket[MAX_PCPUS];
+	WAIT_LOOP(loop, "TLB shootdown");
 
 	for_each_cpu_in(cpu, mask)
 	{
@@ -77,6 +78,7 @@ void tlb_shootdown_cpus(const cpumask_t *mask)
 
 		while (cpu != self &&
 		       atomic_load_explicit(&t->done, memory_order_acquire) < ticket[cpu]) {
+			retry(&loop);
 			serve_flush(&this_pcpu()->tlb);
 			cpu_relax();
 		}

@@ -14,17 +14,15 @@ static void taken(struct xlock *l)
 void xlock_lock(struct xlock *l)
 {
 	uint32_t ticket = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed);
-	uint64_t since = 0, tries = 0;
+	struct retry_loop loop = {.site = l->site};
 
 	/* PAIRS: xlock */
 	while (atomic_load_explicit(&l->owner, memory_order_acquire) != ticket) {
-		if (!tries++)
-			since = arch_cycles();
+		retry(&loop);
 		cpu_relax();
 	}
 	taken(l);
-	if (unlikely(tries))
-		contention_record(l->site, since, tries);
+	retry_done(&loop);
 }
 
 bool xlock_trylock(struct xlock *l)
