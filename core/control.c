@@ -2,6 +2,7 @@
 #include "core/control.h"
 
 #include "core/arch.h"
+#include "core/contention_report.h"
 #include "core/create.h"
 #include "core/domains.h"
 #include "core/fmt.h"
@@ -66,6 +67,11 @@ int control_setting(const char *key, const char *value)
 		rc = scan_setting(key + 6, value) ? 0 : -XEN_EINVAL;
 	if (rc == -XEN_ENOENT && strcmp(key, "mem.record_ms") == 0)
 		rc = decimal(value, &v) ? mem_stats_set_period(v) : -XEN_EINVAL;
+	if (rc == -XEN_ENOENT && strcmp(key, "profile.locks") == 0) {
+		rc = decimal(value, &v) && v <= 1 ? 0 : -XEN_EINVAL;
+		if (!rc)
+			contention_report_at_end(v);
+	}
 	return rc;
 }
 
@@ -224,7 +230,7 @@ static void pin_command(char *words[], char *error)
 		fmt_snprintf(error, ERROR_MAX, "pin: %s: a change is under way", words[1]);
 }
 
-/* create, destroy, pin and set. True: @words were one of them; *@later: it answers itself. */
+/* create, destroy, pin, locks and set. True: @words were one of them; *@later: it answers itself. */
 static bool own_syntax(uint64_t id, char *words[], unsigned n, char *error, bool *later)
 {
 	char why[ERROR_MAX - 16];
@@ -241,6 +247,10 @@ static bool own_syntax(uint64_t id, char *words[], unsigned n, char *error, bool
 			fmt_snprintf(error, ERROR_MAX, NO_GUEST, words[0], words[1]);
 	} else if (strcmp(words[0], "pin") == 0 && n == 3) {
 		pin_command(words, error);
+	} else if (strcmp(words[0], "locks") == 0 && n == 1) {
+		*later = contention_report_ask(id);
+		if (!*later)
+			fmt_snprintf(error, ERROR_MAX, "locks: a report is being written");
 	} else {
 		return false;
 	}
@@ -250,7 +260,7 @@ static bool own_syntax(uint64_t id, char *words[], unsigned n, char *error, bool
 static bool is_own(const char *word)
 {
 	return strcmp(word, "create") == 0 || strcmp(word, "destroy") == 0 ||
-	       strcmp(word, "pin") == 0;
+	       strcmp(word, "pin") == 0 || strcmp(word, "locks") == 0;
 }
 
 static void dispatch(uint64_t id, char *words[], unsigned n, char *error, bool *later)

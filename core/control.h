@@ -10,10 +10,11 @@
  *		tax PERCENT			pin NAME all|0-3+5
  *		create NAME LIKE [WORD...]	say NAME WORD	(a line typed at its console)
  *		destroy NAME			(core/create.h)
+ *		locks				write what core/contention_report.h tells
  *
  * Answer: {"ev":"ctl","id":ID,"ok":true} or {"ev":"ctl","id":ID,"ok":false,"error":"TEXT"}, where
- * TEXT names the wrong word. That of `create` comes when it is done, perhaps after those of later
- * lines. `pin` holds for the vCPUs that are or have been up. Other lines are ignored.
+ * TEXT names the wrong word. Those of `create` and `locks` come when all is done, perhaps after
+ * those of later lines. `pin` holds for the vCPUs that are or have been up. Other lines are ignored.
  */
 #ifndef CORE_CONTROL_H
 #define CORE_CONTROL_H

@@ -6,6 +6,7 @@
  */
 #include "core/arch.h"
 #include "core/builder.h"
+#include "core/contention_report.h"
 #include "core/control.h"
 #include "core/create.h"
 #include "core/domains.h"
@@ -80,6 +81,7 @@ static void finish_step(struct timer *t, uint64_t now)
 		stats_status(run.records, run.nr_records, run.config_errors + create_failures());
 
 	mem_stats_end();
+	contention_report_end();
 	record_printf("{\"ev\":\"halt\",\"status\":%u,\"t_ns\":%lu,\"guests\":%u,"
 		      "\"config_errors\":%u,\"leaked_frames\":%lu}",
 		      status, (unsigned long)now, run.nr_records, run.config_errors,
