@@ -94,14 +94,17 @@ struct sched_runstate sched_runstate(const struct sched_unit *u, uint64_t now)
 	struct sched_runstate r;
 	uint32_t seq;
 
-	do {
+	for (;;) {
 		/* PAIRS: sched_runstate */
 		seq = atomic_load_explicit(&u->rs_seq, memory_order_acquire);
 		for (unsigned i = 0; i < ARRAY_SIZE(r.time); i++)
 			r.time[i] = __atomic_load_n(&u->rs.time[i], __ATOMIC_ACQUIRE);
 		r.entry_ns = __atomic_load_n(&u->rs.entry_ns, __ATOMIC_ACQUIRE);
 		r.state = __atomic_load_n(&u->rs.state, __ATOMIC_ACQUIRE);
-	} while (seq & 1 || seq != atomic_load_explicit(&u->rs_seq, memory_order_relaxed));
+		if (!(seq & 1) && seq == atomic_load_explicit(&u->rs_seq, memory_order_relaxed))
+			break;
+		cpu_relax();
+	}
 	if (now > r.entry_ns)
 		r.time[r.state] += now - r.entry_ns;
 	return r;
