@@ -89,11 +89,13 @@ void evtchn_vcpu_info_moved(struct vcpu *v, vcpu_info_t *new_info)
 {
 	vcpu_info_t *old = atomic_load(&v->info);
 
+	/* Not as a whole: senders set bits in the old one meanwhile. Both are set below anyway. */
+	memset(new_info, 0, sizeof(*new_info));
+	new_info->evtchn_upcall_mask = 1;
 	if (old) {
-		memcpy(new_info, old, sizeof(*new_info));
-	} else {
-		memset(new_info, 0, sizeof(*new_info));
-		new_info->evtchn_upcall_mask = 1;
+		new_info->evtchn_upcall_mask = old->evtchn_upcall_mask;
+		new_info->arch = old->arch;
+		new_info->time = old->time;
 	}
 	/* PAIRS: ec_info_move */
 	atomic_store(&v->info, new_info);
