@@ -9,6 +9,7 @@
  * unmapped, given back or pinned.
  */
 #include "roles/evil.h"
+#include "rt/cpu.h"
 #include "rt/event.h"
 #include "rt/hypercall.h"
 #include "rt/mem.h"
@@ -17,8 +18,25 @@
 
 #define SCRATCH_WORDS 512
 
-static uint64_t *scratch;
-static unsigned long victim_va; /* a mapped page nobody needs */
+/* Each vCPU's: operands, and a mapped page that nobody needs. */
+static uint64_t *scratches[MAX_VCPUS];
+static unsigned long victims[MAX_VCPUS];
+#define scratch (scratches[this_cpu()->id])
+#define victim_va (victims[this_cpu()->id])
+
+/* A number none of whose pages is ours above the 16, as pfn, mfn or address. */
+static bool harmless(uint64_t v)
+{
+	return v < 16 || (v & 0xffffffffff) >= nr_pages + NO_MFN;
+}
+
+/* One bit; not one that as a page or as an address is a page of ours: mmu_update writes there. */
+static uint64_t one_bit(void)
+{
+	uint64_t v = 1UL << rnd() % 64;
+
+	return harmless(v) && harmless(v >> PAGE_SHIFT) ? v : 1UL << 40;
+}
 
 static uint64_t number(void)
 {
@@ -31,7 +49,7 @@ static uint64_t number(void)
 	case 3:
 		return ~0UL - rnd() % 16;
 	case 4:
-		return 1UL << rnd() % 64;
+		return one_bit();
 	case 5:
 		return HYPERVISOR_VIRT_START + rnd() % (8UL << 40);
 	case 6:
@@ -56,12 +74,6 @@ static uint64_t argument(void)
 	default:
 		return number();
 	}
-}
-
-/* A number none of whose pages is ours above the 16, as pfn, mfn or address. */
-static bool harmless(uint64_t v)
-{
-	return v < 16 || (v & 0xffffffffff) >= nr_pages + NO_MFN;
 }
 
 static void fill(void)
@@ -177,32 +189,44 @@ static void restore(unsigned int nr)
 	}
 }
 
+void evil_hypercalls_init(void)
+{
+	unsigned int id = this_cpu()->id;
+
+	victims[id] = (unsigned long)page_alloc();
+	scratches[id] = pages_alloc(2); /* a struct at its end may reach into the second page */
+}
+
+unsigned int evil_hypercall(long *rc, bool trace)
+{
+	unsigned int nr = (unsigned int)(rnd() % 64);
+	uint64_t a[5];
+
+	fill();
+	for (unsigned int k = 0; k < 5; k++)
+		a[k] = argument();
+	if (!allowed(nr, a))
+		return 64;
+	if (trace)
+		printf("mini: hypercall %u %lx %lx %lx %lx\n", nr, a[0], a[1], a[2], a[3]);
+	*rc = hypercall(nr, a[0], a[1], a[2], a[3], a[4]);
+	restore(nr);
+	return nr;
+}
+
 void evil_hypercalls(void)
 {
 	unsigned long n = arg_num("iters", 20000), made = 0, failed = 0;
 	bool trace = arg_num("trace", 0);
-	void *victim = page_alloc();
+	long rc = 0;
 
-	scratch = pages_alloc(2); /* a struct at its end may reach into the second page */
-	victim_va = (unsigned long)victim;
+	evil_hypercalls_init();
 	events_mask();
 	for (unsigned long i = 0; i < n; i++) {
-		unsigned int nr = (unsigned int)(rnd() % 64);
-		uint64_t a[5];
-		long rc;
-
-		fill();
-		for (unsigned int k = 0; k < 5; k++)
-			a[k] = argument();
-		if (!allowed(nr, a))
+		if (evil_hypercall(&rc, trace) == 64)
 			continue;
-		if (trace)
-			printf("mini: evil %lu hypercall %u %lx %lx %lx %lx\n", i, nr, a[0], a[1],
-			       a[2], a[3]);
-		rc = hypercall(nr, a[0], a[1], a[2], a[3], a[4]);
 		made++;
 		failed += rc < 0;
-		restore(nr);
 	}
 	events_unmask();
 	printf("mini: evil hypercalls made=%lu refused=%lu\n", made, failed);

@@ -3,6 +3,8 @@
 #include "roles/roles.h"
 #include "rt/role.h"
 
+/* One a line. */
+/* clang-format off */
 const struct role roles[] = {
 	{"hello", role_hello},
 	{"mem", role_mem},
@@ -11,6 +13,10 @@ const struct role roles[] = {
 	{"timer", role_timer},
 	{"evtchn", role_evtchn},
 	{"burn", role_burn},
+	{"fuzz", role_fuzz},
+	{"hog", role_hog},
+	{"storm", role_storm},
+	{"work", role_work},
 	{"evil", role_evil},
 	{"wake", role_wake},
 	{"idle", role_idle},
@@ -22,3 +28,4 @@ const struct role roles[] = {
 	{"commute", role_commute},
 	{NULL, NULL},
 };
+/* clang-format on */

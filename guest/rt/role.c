@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Ending a role, and random numbers. */
 #include "rt/role.h"
+#include "rt/cpu.h"
 #include "rt/event.h"
 #include "rt/hypercall.h"
 #include <stdarg.h>
 #include <stdatomic.h>
 
 const char *role_name = "none";
-static _Atomic uint64_t rnd_state;
+static uint64_t rnd_state[MAX_VCPUS];
 #define RND_STEP 0x9e3779b97f4a7c15ULL
 
 void role_shutdown(unsigned int reason)
@@ -62,13 +63,19 @@ uint64_t rnd_init(void)
 {
 	uint64_t seed = arg_num("seed", rdtsc());
 
-	atomic_store(&rnd_state, seed);
+	for (uint64_t i = 0; i < MAX_VCPUS; i++)
+		rnd_state[i] = i ? mix64(seed + i) : seed;
 	printf("mini: seed=%lu\n", seed);
 	return seed;
 }
 
-/* splitmix64: any seed is good, and several vCPUs may draw at once. */
+/* splitmix64: any seed is good. Each vCPU has numbers of its own, whatever the others do. */
 uint64_t rnd(void)
 {
-	return mix64(atomic_fetch_add(&rnd_state, RND_STEP) + RND_STEP);
+	return mix64(rnd_state[this_cpu()->id] += RND_STEP);
+}
+
+void rnd_set(uint64_t state)
+{
+	rnd_state[this_cpu()->id] = state;
 }

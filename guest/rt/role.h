@@ -44,9 +44,11 @@ uint64_t arg_num(const char *key, uint64_t dflt);
 const char *arg_str(const char *key, const char *dflt);
 void cmdline_init(const char *cmdline);
 
-/* Random numbers, seeded by `seed=`; printed by rnd_init(). */
+/* Random numbers, seeded by `seed=`, which rnd_init() prints: a sequence for each vCPU. */
 uint64_t rnd_init(void);
 uint64_t rnd(void);
+/* Go on from here on this vCPU. */
+void rnd_set(uint64_t state);
 /* splitmix64's finalizer: numbers that look random, made of any that do not. */
 static inline uint64_t mix64(uint64_t z)
 {
