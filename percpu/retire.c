@@ -130,11 +130,12 @@ static void close_batch(struct pcpu_tlb *t)
 
 		if (!p)
 			continue;
-		/* The epoch first: a flush between the two reads is then not missed but repeated. */
-		b->epoch[i] = atomic_load_explicit(&p->tlb.epoch, memory_order_acquire);
 		l = atomic_load_explicit(&p->tlb.loaded, memory_order_acquire);
-		if (l && (!b->mm || b->mm == l))
-			cpumask_set(&b->wait, i);
+		if (!l || (b->mm && b->mm != l))
+			continue;
+		/* A flush since the read above is not counted: one more is then waited for. */
+		b->epoch[i] = atomic_load_explicit(&p->tlb.epoch, memory_order_acquire);
+		cpumask_set(&b->wait, i);
 	}
 }
 

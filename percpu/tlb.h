@@ -54,11 +54,11 @@ struct retire_batch {
 };
 
 struct pcpu_tlb {
-	/* Written by this pCPU, read by others. */
+	/* Written by this pCPU, read by others; what others look at first, alone. */
 	_Atomic(struct mm *) loaded; /* whose tables CR3 points to; NULL: the hypervisor's own */
-	_Atomic uint32_t epoch;	     /* full flushes so far, counted just before each */
-	_Atomic uint64_t done;	     /* newest ticket served */
-	_Atomic uint64_t nr_retired; /* frames in its batches */
+	_Atomic uint32_t epoch CACHE_ALIGNED; /* full flushes so far, counted just before each */
+	_Atomic uint64_t done;		      /* newest ticket served */
+	_Atomic uint64_t nr_retired;	      /* frames in its batches */
 	/* Written by other pCPUs. */
 	_Atomic uint64_t req CACHE_ALIGNED; /* newest ticket asked for */
 	_Atomic uint32_t drain;		    /* someone waits for this pCPU's retired frames */
