@@ -78,6 +78,7 @@ struct vcpu {
 	_Atomic uint64_t runstate_gva; /* (any) VCPUOP_register_runstate_memory_area, 0 none */
 
 	struct hypercall_state hc; /* (cur) */
+	struct mm_work mm_work;	   /* (cur) */
 
 	_Atomic bool is_up;			 /* VCPUOP_up was called (vCPU 0: at start) */
 	_Atomic uint32_t starting;		 /* (any) enum vcpu_starting */

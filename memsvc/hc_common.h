@@ -15,14 +15,14 @@ static inline struct mm *current_mm(void)
 /** hc_reap() - finish what the vCPU left behind. 0 or MM_PREEMPTED. */
 static inline int hc_reap(struct mm *mm)
 {
-	return likely(!mm->work[current_vcpu()->id].reap) ? 0 : mm_reap(mm);
+	return likely(!mm_work_of(mm, current_vcpu()->id)->reap) ? 0 : mm_reap(mm);
 }
 
 /** hc_over() - the hypercall ends with @rc and will not be continued. */
 static inline void hc_over(struct mm *mm, long rc)
 {
 	/* A table under construction that was then not wanted, when another vCPU interfered. */
-	if (unlikely(mm->work[current_vcpu()->id].wip))
+	if (unlikely(mm_work_of(mm, current_vcpu()->id)->wip))
 		mm_wip_drop(mm);
 	else if (likely(!rc))
 		return;

@@ -76,19 +76,24 @@ static void rec_drop(struct mm *mm, struct gfn_rec *rec)
 }
 
 /* Tables that preempted operations had detached but not swept. */
-static void work_drop(struct mm *mm)
+static void work_drop(struct mm *mm, struct mm_work *w)
 {
-	for (unsigned i = 0; i < MAX_VCPUS; i++) {
-		uint64_t m = mm->work[i].reap;
+	uint64_t m = w->reap;
 
-		mm->work[i].reap = mm->work[i].wip = 0;
-		while (m) {
-			struct page_info *pi = page_of(MFN(m));
+	w->reap = w->wip = 0;
+	while (m) {
+		struct page_info *pi = page_of(MFN(m));
 
-			m = atomic_load_explicit(&pi->next, memory_order_relaxed);
-			table_drop(mm, pi);
-		}
+		m = atomic_load_explicit(&pi->next, memory_order_relaxed);
+		table_drop(mm, pi);
 	}
+}
+
+static void works_drop(struct mm *mm)
+{
+	work_drop(mm, &mm->own_work);
+	for (unsigned i = 0; i < MAX_VCPUS; i++)
+		work_drop(mm, mm_work_of(mm, i));
 }
 
 /* Drop what is behind the names from the cursor on; whole leaves that are missing are skipped. */
@@ -170,7 +175,7 @@ bool mm_teardown(struct mm *mm, uint64_t budget)
 	case TD_NAMES:
 		if (mm->p2m_root && !drop_names(mm, budget))
 			return false;
-		work_drop(mm);
+		works_drop(mm);
 		mm->teardown.phase = TD_WAIT;
 		/* fall through */
 	case TD_WAIT:

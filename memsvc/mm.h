@@ -45,11 +45,13 @@ enum mm_kind {
 /* Counters in shards, so that pCPUs working on one domain do not share a line. */
 struct mm_shard {
 	_Atomic int64_t frames[MMN_KINDS];
+	_Atomic int64_t tables_to; /* frames[MMK_HWTABLE] may reach this without a look at all */
 } CACHE_ALIGNED;
 
 struct rmap_node;
 
-/* What a preempted operation of one vCPU left to do; touched by that vCPU only. */
+/* What a preempted operation of one vCPU left to do; touched by that vCPU only, and in its memory,
+ * so that no line of it is another's. */
 struct mm_work {
 	uint64_t reap; /* mfn list of detached tables not swept yet, 0: none */
 	uint64_t wip;  /* 1 + name of the table being built, which holds a reference; 0: none */
@@ -60,8 +62,9 @@ struct mm {
 	domid_t domid;
 	uint64_t max_pages; /* names 0..max_pages-1 are ordinary */
 	uint64_t promised;  /* those below get a frame at first touch; see mm_promise_all() */
-	_Atomic(uint64_t) *p2m_root;	/* 3-level radix; memsvc/p2m.h */
-	_Atomic(uint64_t) *linear_root; /* block of 512 names -> its linear hardware L1 */
+	_Atomic(uint64_t) *p2m_root;	 /* 3-level radix; memsvc/p2m.h */
+	_Atomic(uint64_t) *linear_root;	 /* block of 512 names -> its linear hardware L1 */
+	struct mm_work *work[MAX_VCPUS]; /* each written by its vCPU, once */
 	/* Rarely written. */
 	_Atomic bool
 		over; /* has more than its share: waits while memory_tight. The controller's. */
@@ -76,9 +79,15 @@ struct mm {
 		bool flushed; /* since the last vCPU ran */
 		uint64_t cursor;
 	} teardown;
-	struct mm_work work[MAX_VCPUS];
+	struct mm_work own_work; /* of what no vCPU does: the builder's */
 	struct mm_shard shard[MM_SHARDS];
 };
+
+/** mm_work_of() - where vCPU @id keeps what it left to do. */
+static inline struct mm_work *mm_work_of(struct mm *mm, unsigned id)
+{
+	return likely(mm->work[id]) ? mm->work[id] : &mm->own_work;
+}
 
 /* ---- life ---------------------------------------------------------------------------------- */
 

@@ -8,10 +8,16 @@
 #include "memsvc/rmap.h"
 #include "percpu/pcpu.h"
 
-void mm_count(struct mm *mm, enum mm_kind kind, int64_t n)
+struct mm_shard *mm_own_shard(struct mm *mm)
 {
 	struct pcpu *p = this_pcpu();
-	struct mm_shard *s = &mm->shard[p ? p->id % MM_SHARDS : 0];
+
+	return &mm->shard[p ? p->id % MM_SHARDS : 0];
+}
+
+void mm_count(struct mm *mm, enum mm_kind kind, int64_t n)
+{
+	struct mm_shard *s = mm_own_shard(mm);
 
 	/* Release: who sees the count fall also sees what was done before. PAIRS: mm_count */
 	atomic_fetch_add_explicit(&s->frames[kind], n, memory_order_release);

@@ -127,6 +127,9 @@ void *p2m_meta_page(struct mm *mm, uint64_t base);
 /** mm_count() - change a frame counter of the mm. */
 void mm_count(struct mm *mm, enum mm_kind kind, int64_t n);
 
+/** mm_own_shard() - the shard that this pCPU counts in. */
+struct mm_shard *mm_own_shard(struct mm *mm);
+
 /** mm_sum() - a frame counter's value. */
 int64_t mm_sum(const struct mm *mm, enum mm_kind kind);
 

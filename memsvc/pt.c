@@ -7,14 +7,26 @@
 
 #define TABLES_ALWAYS 1024 /* of any domain */
 
+/*
+ * Counting reads what all pCPUs write. So who has counted lets its shard go on without, by so little
+ * that all shards together stay below what was left.
+ */
 bool may_have_table(struct mm *mm)
 {
-	int64_t share = (int64_t)(mm->max_pages / 8 + TABLES_ALWAYS);
+	int64_t left = (int64_t)(mm->max_pages / 8 + TABLES_ALWAYS);
+	struct mm_shard *s = mm_own_shard(mm);
+	int64_t own = atomic_load_explicit(&s->frames[MMK_HWTABLE], memory_order_relaxed);
 
-	return mm_sum(mm, MMK_HWTABLE) +
-			       atomic_load_explicit(&mm->ovf_nr_pages, memory_order_relaxed) <
-		       share ||
-	       frames_free_count() > frames_total() / 16;
+	if (likely(own < atomic_load_explicit(&s->tables_to, memory_order_relaxed)))
+		return true;
+	left -= mm_sum(mm, MMK_HWTABLE) +
+		atomic_load_explicit(&mm->ovf_nr_pages, memory_order_relaxed);
+	if (left > 0) {
+		atomic_store_explicit(&s->tables_to, own + left / (2 * MM_SHARDS),
+				      memory_order_relaxed);
+		return true;
+	}
+	return frames_free_count() > frames_total() / 16;
 }
 
 static struct page_info *table_new(struct mm_ctx *c, struct gfn_rec *rec, mfn_t guest,
@@ -249,7 +261,11 @@ struct mm_work *ctx_work(struct mm *mm)
 	struct pcpu *p = this_pcpu();
 	struct vcpu *v = p ? p->current : NULL;
 
-	return &mm->work[v && &v->domain->mm == mm ? v->id : 0];
+	if (!v || &v->domain->mm != mm)
+		return &mm->own_work;
+	if (unlikely(!mm->work[v->id]))
+		mm->work[v->id] = &v->mm_work;
+	return &v->mm_work;
 }
 
 void ctx_end_slow(struct mm_ctx *c)
