@@ -137,8 +137,11 @@ void sched_charge(struct pcpu *p, uint64_t now)
 
 static void publish_load(struct pcpu *p)
 {
+	bool spare = p->sched.nr > 1;
+
 	atomic_store_explicit(&p->load.weight, p->sched.weight, memory_order_relaxed);
-	atomic_store_explicit(&p->load.nr, p->sched.nr, memory_order_relaxed);
+	if (spare != atomic_load_explicit(&p->load.spare, memory_order_relaxed))
+		atomic_store_explicit(&p->load.spare, spare, memory_order_relaxed);
 }
 
 /* ---- queues ---- */

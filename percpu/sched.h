@@ -119,11 +119,12 @@ struct sched_hooks {
 /* Published by each pCPU, read by all: its own cache line. */
 struct sched_load {
 	_Atomic uint32_t
-		weight;	     /* sum of the weights of runnable units, the running one included */
-	_Atomic uint32_t nr; /* their number */
+		weight; /* sum of the weights of runnable units, the running one included */
 	_Atomic uint32_t
 		inbound; /* weight on its way here: added by senders, taken off on arrival */
 	_Atomic uint64_t rotated_ns; /* when it last took its turn as one of the heavy ones */
+	/* A line that seldom changes: idle pCPUs look here first. */
+	_Atomic bool spare CACHE_ALIGNED; /* has more than one runnable unit */
 	_Atomic bool online;
 } CACHE_ALIGNED;
 

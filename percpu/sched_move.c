@@ -249,7 +249,7 @@ void sched_request_work(struct pcpu *p)
 		struct pcpu *v = pcpu_get(cpu);
 		uint64_t load;
 
-		if (!v || v == p || atomic_load_explicit(&v->load.nr, memory_order_relaxed) < 2)
+		if (!v || v == p || !atomic_load_explicit(&v->load.spare, memory_order_relaxed))
 			continue;
 		load = atomic_load_explicit(&v->load.weight, memory_order_relaxed);
 		if (load > most) {
