@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "mem-period": (("0-3600000",),),
     "set": ((KEY, VALUE),),
     "say": ((NAME, VALUE),),
+    "locks": ((),),
 }
 UNITS = {"shares": "N", "tax": "PCT", "scan-rate": "N", "mem-period": "MS"}
 

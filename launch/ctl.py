@@ -5,7 +5,7 @@ import argparse
 import json
 from typing import Any
 
-from launch import control, memory, table
+from launch import contention, control, memory, table
 from launch.errors import Parser, UsageError, XylemError
 from launch.units import parse_int, parse_seconds
 
@@ -26,6 +26,7 @@ Commands:
   scan-rate NAME N        ... of one guest (0: do not scan it)
   mem-period MS           time between two memory records (0: none)
   set KEY VALUE           any setting, as --set
+  locks                   what contention has cost since the start (./xylem profile locks)
   say NAME WORD           type a line at the guest's console
 
 Exit status: 0 done, 1 the instance could not, 2 wrong words.
@@ -65,6 +66,8 @@ def show(reply: dict[str, Any]) -> str:
         if reply.get("headline"):
             lines.append(reply["headline"])
         return "\n".join(lines)
+    if "locks" in reply:
+        return contention.report(reply["locks"])
     return ", ".join(f"{key} {value}" for key, value in reply.items() if key != "ok") or "done"
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from launch.contention import ContentionLog
 from launch.memory import MemoryLog
 
 _LINE = re.compile(r"\[ *([0-9]+\.[0-9]+)\] ([^|]{1,40})\| ?(.*)")
@@ -98,6 +99,7 @@ class Results:
     panic: bool = False
     totals: dict[str, Any] = field(default_factory=dict)
     memory: MemoryLog = field(default_factory=MemoryLog)
+    locks: ContentionLog = field(default_factory=ContentionLog)
 
     def take_record(self, text: str) -> dict[str, Any] | None:
         """Take one line of COM2."""
@@ -115,6 +117,8 @@ class Results:
             self.panic = True
         elif record["ev"] in ("mem", "memory"):
             self.memory.take(record)
+        elif record["ev"] == "locks":
+            self.locks.take(record)
         elif record["ev"] == "start" and isinstance(record.get("guest"), str) \
                 and (record["guest"] not in self.guests or self.guests[record["guest"]].made):
             self._made(record)

@@ -68,7 +68,8 @@ def document(results: Results, pcpus: int, mem: int, exit_status: int, wall_s: f
             "hypervisor": results.totals,
             "guests": [guest_json(guest) for guest in results.guests.values()],
             "memory": results.memory.final(),
-            "mem_series": [sample.json() for sample in results.memory.series]}
+            "mem_series": [sample.json() for sample in results.memory.series],
+            **({"locks": results.locks.last} if results.locks.last else {})}
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

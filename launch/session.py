@@ -93,9 +93,11 @@ class Session:
             self.progress.quiet()
         elif port == 1:
             record = self.results.take_record(line)
-            if self._log and record and record["ev"] not in ("stat", "mem"):
+            if self._log and record and record["ev"] not in ("stat", "mem", "locks"):
                 self._log.write(f"{line}\n")
             if record and record["ev"] == "ctl" and self._server:
+                if record.get("locks"):
+                    record["locks"] = self.results.locks.last
                 self._server.take(record)
             if record and record["ev"] == "mem" and "total" in record and self.on_sample:
                 self.on_sample()

@@ -9,7 +9,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from launch import build, ui
+from launch import build, sitecheck, ui
 from launch.paths import ROOT
 from launch.tally import Tally
 
@@ -51,6 +51,8 @@ def rules(tally: Tally, args: argparse.Namespace) -> None:
             for match in _PAIR.finditer(text):
                 line = text.count("\n", 0, match.start()) + 1
                 ends.setdefault(match[1], []).append(f"{name}:{line}")
+    uncounted = sitecheck.check(texts)
+    tally.add("locks, CAS-retry loops and spins are counted", not uncounted, "\n".join(uncounted))
     single = [f"{tag}: only at {places[0]}" for tag, places in ends.items() if len(places) < 2]
     tally.add(f"ordering edges have both ends ({len(ends)} tags)", not single, "\n".join(single))
 

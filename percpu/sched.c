@@ -93,6 +93,7 @@ struct sched_runstate sched_runstate(const struct sched_unit *u, uint64_t now)
 {
 	struct sched_runstate r;
 	uint32_t seq;
+	WAIT_LOOP(loop, "runstate being changed");
 
 	for (;;) {
 		/* PAIRS: sched_runstate */
@@ -103,6 +104,7 @@ struct sched_runstate sched_runstate(const struct sched_unit *u, uint64_t now)
 		r.state = __atomic_load_n(&u->rs.state, __ATOMIC_ACQUIRE);
 		if (!(seq & 1) && seq == atomic_load_explicit(&u->rs_seq, memory_order_relaxed))
 			break;
+		retry(&loop);
 		cpu_relax();
 	}
 	if (now > r.entry_ns)
