@@ -15,6 +15,7 @@
 
 #include "core/types.h"
 #include "memsvc/frame.h"
+#include "percpu/tlb.h"
 
 #include <xen/xen.h>
 
@@ -68,6 +69,7 @@ struct mm {
 	/* Rarely written. */
 	_Atomic bool
 		over; /* has more than its share: waits while memory_tight. The controller's. */
+	struct tlb_users users;
 	_Atomic uint64_t special_next CACHE_ALIGNED;
 	_Atomic uint64_t grow_hint;	      /* where increase_reservation looks for a free name */
 	_Atomic(struct rmap_node *) ovf_free; /* free rmap nodes; see rmap.h */

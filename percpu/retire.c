@@ -115,6 +115,8 @@ static void release(struct pcpu_tlb *t, struct retire_batch *b)
 static void close_batch(struct pcpu_tlb *t)
 {
 	struct retire_batch *b = t->open;
+	cpumask_t users = CPUMASK_ALL;
+	unsigned i;
 
 	if (!b)
 		return;
@@ -124,8 +126,11 @@ static void close_batch(struct pcpu_tlb *t)
 	cpumask_zero(&b->wait);
 	/* All entries for these frames were cleared before. PAIRS: tlb_loaded */
 	atomic_thread_fence(memory_order_seq_cst);
-	for (unsigned i = 0; i < nr_pcpus(); i++) {
-		struct pcpu *p = pcpu_get(i);
+	if (b->mm)
+		users = tlb_users(b->mm);
+	for_each_cpu_in(i, &users)
+	{
+		struct pcpu *p = i < nr_pcpus() ? pcpu_get(i) : NULL;
 		struct mm *l;
 
 		if (!p)

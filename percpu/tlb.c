@@ -2,7 +2,10 @@
 /* Which pCPUs may cache an address space, and shootdown; see tlb.h. */
 #include "percpu/tlb.h"
 
+#include "memsvc/mm.h"
 #include "percpu/pcpu.h"
+
+#define USERS_LEFT_MAX 4 /* who have left, before they are taken out */
 
 static void count_flush(struct pcpu_tlb *t)
 {
@@ -25,6 +28,58 @@ void tlb_note_load(struct mm *mm)
 	atomic_store_explicit(&t->loaded, mm, memory_order_relaxed);
 	/* Before any walk of mm's tables. PAIRS: tlb_loaded */
 	atomic_thread_fence(memory_order_seq_cst);
+	/* PAIRS: tlb_users */
+	if (mm && !cpumask_test_relaxed(&mm->users.mask, this_pcpu()->id))
+		cpumask_set_atomic(&mm->users.mask, this_pcpu()->id);
+}
+
+static bool has_loaded(unsigned cpu, const struct mm *mm)
+{
+	return atomic_load(&pcpu_get(cpu)->tlb.loaded) == mm;
+}
+
+static cpumask_t all_pcpus(void)
+{
+	cpumask_t all = CPUMASK_NONE;
+
+	for (unsigned i = 0; i < nr_pcpus(); i++)
+		if (pcpu_get(i))
+			cpumask_set(&all, i);
+	return all;
+}
+
+cpumask_t tlb_users(struct mm *mm)
+{
+	uint32_t epoch = atomic_load(&mm->users.epoch);
+	cpumask_t found = cpumask_snapshot(&mm->users.mask);
+
+	/* The mask was read between the two looks at the epoch. PAIRS: tlb_users */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (unlikely(epoch & 1 || atomic_load(&mm->users.epoch) != epoch))
+		return all_pcpus();
+	return found;
+}
+
+void tlb_users_left(struct mm *mm, unsigned n)
+{
+	uint32_t epoch = atomic_load(&mm->users.epoch);
+	cpumask_t found;
+	unsigned cpu;
+
+	/* PAIRS: tlb_users */
+	if (likely(n < USERS_LEFT_MAX) || epoch & 1 ||
+	    !atomic_compare_exchange_strong(&mm->users.epoch, &epoch, epoch + 1))
+		return;
+	found = cpumask_snapshot(&mm->users.mask);
+	for_each_cpu_in(cpu, &found)
+	{
+		if (has_loaded(cpu, mm))
+			continue;
+		cpumask_clear_atomic(&mm->users.mask, cpu);
+		if (has_loaded(cpu, mm))
+			cpumask_set_atomic(&mm->users.mask, cpu);
+	}
+	atomic_store(&mm->users.epoch, epoch + 2);
 }
 
 void tlb_flush_local(void)
@@ -87,16 +142,19 @@ void tlb_shootdown_cpus(const cpumask_t *mask)
 
 void tlb_shootdown_mask(struct mm *mm, const cpumask_t *mask)
 {
-	cpumask_t hit = CPUMASK_NONE;
+	cpumask_t hit = CPUMASK_NONE, users;
+	unsigned cpu, left = 0;
 
 	atomic_thread_fence(memory_order_seq_cst); /* PAIRS: tlb_loaded */
-	for (unsigned i = 0; i < nr_pcpus(); i++) {
-		struct pcpu *p = pcpu_get(i);
-
-		if (p && cpumask_test(mask, i) &&
-		    atomic_load_explicit(&p->tlb.loaded, memory_order_relaxed) == mm)
-			cpumask_set(&hit, i);
+	users = tlb_users(mm);
+	for_each_cpu_in(cpu, &users)
+	{
+		if (!has_loaded(cpu, mm))
+			left++;
+		else if (cpumask_test(mask, cpu))
+			cpumask_set(&hit, cpu);
 	}
+	tlb_users_left(mm, left);
 	tlb_shootdown_cpus(&hit);
 }
 

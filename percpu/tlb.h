@@ -3,12 +3,21 @@
  * TLB: which pCPUs may cache an address space, shootdown, and the retirement of frames.
  *
  * Who may be dirty: pcpu_tlb.loaded names the mm whose tables the pCPU's CR3 points to. A context
- * switch writes only its own line; who shoots reads all lines. No mask is kept anywhere.
+ * switch writes only its own line; who shoots reads the lines of the mm's users.
  *   loader:  loaded = mm; full fence; CR3 write; page walks      (PAIRS: tlb_loaded)
  *   shooter: clear entries; full fence; read loaded               (PAIRS: tlb_loaded)
  * Either the shooter sees mm loaded, or the loader's walks see the cleared entries. A pCPU that
  * has just left mm still has stale entries until its CR3 write, but it is in the hypervisor and
  * uses none of them before that write.
+ *
+ * Users: each pCPU that loads an mm is in mm.users from before its first walk on, and stays there
+ * when it loads another, so that a pCPU which comes back writes nothing: the mask's line is written
+ * when a vCPU comes to a new pCPU, and otherwise only read. A shooter that finds several who have
+ * left takes them out, in a window of odd epochs: take i out; full fence; put i back if it has mm
+ * loaded. A loader between these steps finds itself missing after its fence, or is put back. Who
+ * reads the mask while the epoch is odd or changes may miss i, and takes all pCPUs for users
+ * instead; who reads it before or after the window finds i, or cleared entries before i's fence.
+ * Linearization: of a new user the fetch_or. Nobody waits for anybody. (PAIRS: tlb_users)
  *
  * Shootdown: take a ticket (fetch_add on the target's req), kick, wait until done >= ticket. The
  * target flushes and publishes the newest ticket it saw before the flush. Waiters serve their own
@@ -67,6 +76,20 @@ struct pcpu_tlb {
 	uint64_t seq;
 	struct retire_batch batch[RETIRE_BATCHES];
 } CACHE_ALIGNED;
+
+/* In struct mm; all zero: no user. */
+struct tlb_users {
+	atomic_cpumask_t mask;	/* pCPUs that have it loaded, and some that had */
+	_Atomic uint32_t epoch; /* odd while some are taken out */
+} CACHE_ALIGNED;
+
+/**
+ * tlb_users() - pCPUs that may have @mm loaded, after a full fence: all that have, and maybe more.
+ */
+cpumask_t tlb_users(struct mm *mm);
+
+/** tlb_users_left() - @n of those who were found to be users have it not loaded. */
+void tlb_users_left(struct mm *mm, unsigned n);
 
 /**
  * tlb_note_load() - to be called before each CR3 load, with the mm it belongs to (NULL: the
