@@ -10,7 +10,7 @@ from launch.units import MIB, parse_cpus, parse_int, parse_size
 
 MINI_ROLES = ("hello", "mem", "smp", "timer", "evtchn", "proc", "burn", "fuzz",
               "hog", "storm", "work", "wake", "evil", "idle",
-              "pattern", "touch", "cache", "balloon", "bench", "commute")
+              "pattern", "touch", "cache", "balloon", "bench", "commute", "scale")
 KINDS = ("linux", "mini", *(f"mini-{role}" for role in MINI_ROLES), "pv")
 KEYS = ("vcpus", "mem", "weight", "warp", "pin", "kernel", "initrd", "cmdline", "name", "script",
         "min", "shares")

@@ -26,6 +26,7 @@ const struct role roles[] = {
 	{"balloon", role_balloon},
 	{"bench", role_bench},
 	{"commute", role_commute},
+	{"scale", role_scale},
 	{NULL, NULL},
 };
 /* clang-format on */

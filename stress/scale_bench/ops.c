@@ -84,10 +84,10 @@ static void bind_close(struct seat *s)
 
 static void timer(struct seat *s)
 {
-	uint64_t now = arch_now_ns();
+	uint64_t now = arch_now_ns(); /* sooner than any timer of the hypervisor's own */
 
-	hypercall(s, __HYPERVISOR_set_timer_op, now + 10 * NS_PER_SEC, 0, 0, 0);
-	hypercall(s, __HYPERVISOR_set_timer_op, now + 11 * NS_PER_SEC, 0, 0, 0);
+	hypercall(s, __HYPERVISOR_set_timer_op, now + 5 * NS_PER_MS, 0, 0, 0);
+	hypercall(s, __HYPERVISOR_set_timer_op, now + 6 * NS_PER_MS, 0, 0, 0);
 	hypercall(s, __HYPERVISOR_set_timer_op, 0, 0, 0, 0);
 }
 
@@ -269,7 +269,7 @@ static void locked(struct seat *s, const struct mmu_update *u)
 	uint32_t ticket = atomic_fetch_add(&one_lock.next, 1);
 
 	while (atomic_load_explicit(&one_lock.owner, memory_order_acquire) != ticket)
-		cpu_relax();
+		__builtin_ia32_pause();
 	hypercall(s, __HYPERVISOR_mmu_update, (uint64_t)u, 1, 0, DOMID_SELF);
 	atomic_store_explicit(&one_lock.owner, ticket + 1, memory_order_release);
 }

@@ -255,13 +255,14 @@ void pace_run(enum layout layout, unsigned rounds, unsigned ms, const char *only
 
 static _Atomic uint64_t ball CACHE_ALIGNED;
 
-#define PASSES 100000u
+#define PASSES 20000u
 
 static void *other_side(void *arg)
 {
 	unsigned rounds = *(unsigned *)arg;
 
 	pin(1);
+	first_in_line(true);
 	for (uint64_t i = 1; i < 2ULL * PASSES * rounds; i += 2) {
 		while (atomic_load_explicit(&ball, memory_order_acquire) != i)
 			__builtin_ia32_pause();
@@ -279,6 +280,7 @@ void pace_transfer(unsigned rounds)
 	pin(0);
 	if (pthread_create(&th, NULL, other_side, &rounds))
 		die("cannot start a thread");
+	first_in_line(true);
 	for (unsigned r = 0; r < rounds; r++) {
 		double t = clock_s(CLOCK_MONOTONIC);
 

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""bench scale under QEMU: instructions and line transfers of independent work on so many pCPUs."""
+
+import re
+import statistics
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launch import build, guestspec, plan, profiler
+from launch.errors import XylemError
+from launch.machine import Options, multiboot
+from launch.records import LogLine
+from launch.session import Limits, Session
+from launch.units import MIB
+
+BASE_MEM = 192 * MIB
+GUEST_MEM = 12  # MiB: of a guest with one vCPU
+VCPU_MEM = 3  # and for each further one
+FLAT = 0.05  # how far apart instructions per operation may be
+CONTROL = "event send, one port"  # not independent
+
+
+@dataclass
+class Op:
+    """An operation as the guests announced it."""
+
+    number: int
+    runs: int
+    per: int
+    name: str
+
+
+def guest_words(layout: str, pcpus: int) -> list[str]:
+    """--guest values: so many domains of one vCPU, or one of so many."""
+    # All vCPUs together make the time go by: an instruction anywhere is one nanosecond.
+    words = f"evtchn=fifo from_ms={400 + 150 * pcpus} slot_us={5000 * pcpus}"
+    if layout == "vcpus":
+        return [f"mini-scale,name=scale,vcpus={pcpus},mem={GUEST_MEM + VCPU_MEM * pcpus}M,"
+                f"pin=0-{pcpus - 1},cmdline={words} record=1"]
+    return [f"mini-scale,name=scale{i},mem={GUEST_MEM}M,pin={i},"
+            f"cmdline={words}{' record=1' if i == 0 else ''}" for i in range(pcpus)]
+
+
+def boot(specs: list[str], pcpus: int, timeout: float, lines: bool
+         ) -> tuple[list[dict[str, Any]], list[str]]:
+    """Run guests to their end under the profiler: its records, and the consoles' lines."""
+    guests = [guestspec.parse_guest(spec, pcpus)[0] for spec in specs]
+    where = build.hypervisor()
+    boot_plan = plan.make_plan(guests, build.mini_kernel(where), {"share.rate": "0"})
+    consoles: list[str] = []
+
+    def on_line(line: LogLine | None, _: str) -> None:
+        if line:
+            consoles.append(line.text)
+
+    with tempfile.TemporaryDirectory(prefix="xylem-") as temp:
+        out = Path(temp) / "profile"
+        options = Options(pcpus, BASE_MEM + plan.host_memory(boot_plan, None), icount=True,
+                          qemu_args=profiler.plugin(where, out, lines=lines))
+        session = Session(boot_plan, options, Limits(timeout=timeout), on_line)
+        outcome = session.run(
+            lambda machine: multiboot(where / "xylem.elf", "", boot_plan.stage(machine.dir)))
+        if outcome.what != "done":
+            bad = [text for text in consoles if "FAIL" in text or "panic" in text]
+            raise XylemError("\n".join([f"the guests did not end well: {outcome.what}", *bad[:5]]))
+        return list(profiler.records(out)), consoles
+
+
+def announced(consoles: list[str]) -> list[Op]:
+    """The operations, from the guest that records."""
+    return [Op(int(match[1]), int(match[2]), int(match[3]), match[4]) for text in consoles
+            if (match := re.match(r"scale: op (\d+) (\d+) (\d+) (.+)$", text))]
+
+
+def gather(records: list[dict[str, Any]], ops: list[Op], layout: str, pcpus: int
+           ) -> list[dict[str, Any]]:
+    """Per operation: each pCPU's window, its waiting and its interrupts taken out."""
+    rows = []
+    for op in ops:
+        windows = [record for record in records if record["rec"] == "window"
+                   and record["dump"] == op.number and record["op"] == op.number]
+        if sorted(window["cpu"] for window in windows) != list(range(pcpus)):
+            raise XylemError(f"{op.name}: windows on pCPUs "
+                             f"{sorted(window['cpu'] for window in windows)}, not on {pcpus}")
+        count = op.runs * op.per
+        each = [(window["hv"] - window["spin"]) / count for window in windows]
+        rows.append({
+            "op": op.name, "layout": layout, "pcpus": pcpus, "control": op.name == CONTROL,
+            "instructions": statistics.mean(each), "least": min(each), "most": max(each),
+            "spin": sum(window["spin"] for window in windows) / count / pcpus,
+            "interrupts": sum(window["irq"] for window in windows) / count / pcpus,
+            "transfers": sum(window["transfers"] for window in windows) / count / pcpus})
+    return rows
+
+
+def work(layout: str, pcpus: int, timeout: float) -> list[dict[str, Any]]:
+    """One boot."""
+    records, consoles = boot(guest_words(layout, pcpus), pcpus, timeout, True)
+    ops = announced(consoles)
+    if not ops:
+        raise XylemError("the guest announced no operation")
+    return gather(records, ops, layout, pcpus)
+
+
+def bring_up(pcpus: int, timeout: float) -> dict[str, Any]:
+    """One boot with a guest that does nothing: what each pCPU executed, waiting apart."""
+    records, _ = boot(["mini-hello,name=hello,pin=0"], pcpus, timeout, False)
+    cpus = {record["cpu"]: record for record in records if record["rec"] == "cpu"}
+    if sorted(cpus) != list(range(pcpus)):
+        raise XylemError(f"{len(cpus)} of {pcpus} pCPUs ran")
+    # What runs below the hypervisor's addresses on an AP is its way to 64-bit mode.
+    aps = [cpus[i]["hv"] + cpus[i]["guest"] - cpus[i]["spin"] for i in range(1, pcpus)]
+    return {"pcpus": pcpus, "bsp": cpus[0]["hv"] - cpus[0]["spin"], "bsp_spin": cpus[0]["spin"],
+            "ap": statistics.mean(aps) if aps else None, "ap_least": min(aps, default=None),
+            "ap_most": max(aps, default=None),
+            "ap_spin": statistics.mean(cpus[i]["spin"] for i in range(1, pcpus)) if aps else None}
+
