@@ -56,11 +56,12 @@ struct page_info {
 			 * is freed resp. until no old leaf of that name is left. */
 			struct gfn_rec *rec;
 			_Atomic uint32_t refs;	  /* names in front of it; see memsvc/name.h */
-			_Atomic uint32_t scan;	  /* the scanner's: when to look again */
+			_Atomic uint32_t refused; /* swap_pump.c's: when to try again */
 			_Atomic uint64_t hash;	  /* the scanner's: of the content, once settled */
 			_Atomic uint64_t settled; /* the guarded word that has settled */
+			_Atomic uint16_t scan;	  /* the scanner's: when to look again */
 			_Atomic uint8_t late;	  /* as hw.late */
-			_Atomic uint32_t refused; /* swap_pump.c's: when to try again */
+			_Atomic uint32_t follow;  /* the scanner's: mfn seen behind the next name */
 		} dom;
 		struct {
 			struct mm *mm;
@@ -81,6 +82,8 @@ struct page_info {
 	};
 } CACHE_ALIGNED;
 _Static_assert(sizeof(struct page_info) == 64, "one cache line per frame");
+_Static_assert(offsetof(struct page_info, dom.follow) == offsetof(struct page_info, hw.names),
+	       "read too late it still is 0 or the mfn of some frame");
 
 extern struct page_info *frame_table;
 

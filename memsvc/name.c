@@ -44,6 +44,7 @@ void frame_become_private(struct mm *mm, struct page_info *pi, struct gfn_rec *r
 	atomic_store_explicit(&pi->dom.scan, 0, memory_order_relaxed);
 	atomic_store_explicit(&pi->dom.hash, 0, memory_order_relaxed);
 	atomic_store_explicit(&pi->dom.settled, 0, memory_order_relaxed);
+	atomic_store_explicit(&pi->dom.follow, 0, memory_order_relaxed);
 	atomic_store_explicit(&pi->dom.late, 0, memory_order_relaxed);
 	atomic_store_explicit(&pi->dom.refused, 0, memory_order_relaxed);
 	/* Release what was stored here: name_of_frame() reads the type first. */

@@ -8,8 +8,9 @@
 #define XXH_FORCE_MEMORY_ACCESS 1
 #include <xxhash.h>
 
-#define PIECE 512 /* hashed between two rounds of prefetching */
 #define WORDS (PAGE_SIZE / sizeof(uint64_t))
+#define LINE_WORDS (CACHE_LINE / sizeof(uint64_t))
+#define PIECE 512 /* bytes hashed between two rounds of prefetching */
 
 static uint64_t hash_seed;
 
@@ -29,6 +30,7 @@ uint64_t page_hash_ahead(const void *page, const void *next)
 
 	XXH64_reset(&state, hash_seed);
 	for (unsigned at = 0; at < PAGE_SIZE; at += PIECE) {
+#pragma GCC unroll 8
 		for (unsigned i = 0; i < PIECE; i += CACHE_LINE)
 			__builtin_prefetch((const char *)next + at + i);
 		XXH64_update(&state, (const char *)page + at, PIECE);
@@ -47,13 +49,31 @@ bool page_is_zero(const void *page)
 	return true;
 }
 
+static inline bool line_equal(const uint64_t *x, const uint64_t *y)
+{
+	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4]) |
+		 (x[5] ^ y[5]) | (x[6] ^ y[6]) | (x[7] ^ y[7]));
+}
+
 bool page_equal(const void *a, const void *b)
 {
 	const uint64_t *x = a, *y = b;
 
-	for (unsigned i = 0; i < WORDS; i += 4)
-		if ((x[i] ^ y[i]) | (x[i + 1] ^ y[i + 1]) | (x[i + 2] ^ y[i + 2]) |
-		    (x[i + 3] ^ y[i + 3]))
+	for (unsigned at = 0; at < WORDS; at += LINE_WORDS)
+		if (!line_equal(x + at, y + at))
 			return false;
+	return true;
+}
+
+bool page_equal_ahead(const void *a, const void *b, const void *next_a, const void *next_b)
+{
+	const uint64_t *x = a, *y = b;
+
+	for (unsigned at = 0; at < WORDS; at += LINE_WORDS) {
+		if (!line_equal(x + at, y + at))
+			return false;
+		__builtin_prefetch((const uint64_t *)next_a + at);
+		__builtin_prefetch((const uint64_t *)next_b + at);
+	}
 	return true;
 }

@@ -32,4 +32,8 @@ bool page_is_zero(const void *page);
 /** page_equal() - whether two pages have the same contents. */
 bool page_equal(const void *a, const void *b);
 
+/** page_equal_ahead() - the same; while they are equal, two other pages, to be compared after them,
+ * are fetched into the cache. */
+bool page_equal_ahead(const void *a, const void *b, const void *next_a, const void *next_b);
+
 #endif

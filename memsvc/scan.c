@@ -27,12 +27,13 @@ COUNTER(hints);
 COUNTER(changed);
 COUNTER(lost);
 COUNTER(full);
+COUNTER(guessed);
 COUNTER(busy_ns);
 
 static struct counter *const counters[] = {
 	&scan_looked,  &scan_skipped, &scan_settled, &scan_backed_off, &scan_guarded,
 	&scan_scanned, &scan_merged,  &scan_zero,    &scan_hints,      &scan_changed,
-	&scan_lost,    &scan_full,    &scan_busy_ns,
+	&scan_lost,    &scan_full,    &scan_guessed, &scan_busy_ns,
 };
 _Static_assert(sizeof(struct scan_stats) == ARRAY_SIZE(counters) * sizeof(uint64_t),
 	       "a counter for each figure, in the same order");

@@ -7,6 +7,8 @@
  *   pick    look at names; write-protect those worth it (name_guard())
  *   flush   one TLB shootdown of the domain for the batch
  *   grace   wait for a grace period; the names still guarded are then settled (memsvc/name.h)
+ *   guess   the frame that follows the one found for the name before: when the whole page equals it,
+ *           the name is swung to it, and there is nothing to hash
  *   hash    zero page: name_share_zero(). Else ask the sharing table; compare in full with what it
  *           names, then promote that to a shared frame if it is a hint, and swing the name to it.
  *           With no match the page becomes a hint itself: it stays write-protected and in the table.
@@ -19,6 +21,17 @@
  * settled (the hash) or not guarded (0). Between two such sections of different contents lies the
  * grace period of a guard, so no late store of an older hash comes after a newer one, and the hash
  * of a shared frame is the one under which it was entered. PAIRS: hint_hash
+ *
+ * Guess: equal pages come in runs (a kernel's text, a file in the page cache). page_info.dom.follow
+ * of a frame is the frame that a scanner saw behind the next name; it is a number to try and no
+ * more, may be wrong or stale, and any scanner may overwrite it. A guess is taken through the same
+ * steps as what the table names: a shared frame, or a settled hint with a hash of its own under which
+ * it is entered when it is promoted; compared in full; promoted and referenced by CAS. Unlike
+ * an entry of the table it may lead to a frame that lost its last reference before this read section:
+ * what is compared then is worth nothing, but share_get() refuses the frame, and it cannot be shared
+ * anew before this section ends, since its new name would have to settle. The page itself is not in
+ * the table: one with a hash goes the long way, where two hints that find each other agree on which
+ * one stays.
  *
  * A name found guarded but not settled has a scanner that is at work on it, or one that gave up. It
  * is taken into a batch, but its entries may be write-protected only now: such a batch waits for a
@@ -60,13 +73,14 @@ struct scan_stats {
 	uint64_t settled;    /* of these: hints, unchanged since */
 	uint64_t backed_off; /* of these: left alone because they keep changing */
 	uint64_t guarded;    /* pages write-protected */
-	uint64_t scanned;    /* pages read and hashed */
+	uint64_t scanned;    /* pages read: hashed, or found equal to a guess */
 	uint64_t merged;     /* names swung to a shared frame, zero pages excluded */
 	uint64_t zero;	     /* names swung to the zero frame */
 	uint64_t hints;	     /* pages entered as hint */
 	uint64_t changed;    /* guards lost: pages found written to after it */
 	uint64_t lost;	     /* merges given up because the guest wrote first */
 	uint64_t full;	     /* pages not entered: no room in the table */
+	uint64_t guessed;    /* pages found equal to the frame that followed the last one's */
 	uint64_t busy_ns;    /* time spent */
 };
 

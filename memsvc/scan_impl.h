@@ -52,7 +52,7 @@ _Static_assert(sizeof(struct scanner) <= PAGE_SIZE, "a scanner is one page");
 
 extern struct counter scan_looked, scan_skipped, scan_settled, scan_backed_off, scan_guarded,
 	scan_scanned, scan_merged, scan_zero, scan_hints, scan_changed, scan_lost, scan_full,
-	scan_busy_ns;
+	scan_guessed, scan_busy_ns;
 
 /* ---- scan_pace.c: how fast ---- */
 
@@ -85,13 +85,14 @@ enum scan_verdict { SCAN_SKIP, SCAN_TAKE, SCAN_TAKE_OVER };
 /** scan_visit() - look at a name; guard it when it is worth it. RCU read section, as below. */
 enum scan_verdict scan_visit(struct mm *mm, gfn_t gfn, struct scan_page *page);
 
-/** scan_hash() - a page whose guard's flush and grace period have passed; @next comes after it. */
+/** scan_hash() - a page whose guard's flush and grace period have passed, without a guess; @next comes
+ * after it. */
 void scan_hash(struct mm *mm, const struct scan_page *page, const struct scan_page *next);
 
 /**
- * scan_hash_some() - the same for @n pages, each page's look at the table and at the frame it is
- * compared with fetched into the cache while the pages after it are read. Ends early on
- * preempt_pending(). Returns the number of pages done.
+ * scan_hash_some() - the same for @n pages, with guesses; what is needed of the table and of the
+ * frames that a page is compared with is fetched into the cache while the pages after it are read.
+ * Ends early on preempt_pending(). Returns the number of pages done.
  */
 unsigned scan_hash_some(struct mm *mm, const struct scan_page *page, unsigned n);
 

@@ -9,6 +9,8 @@
 #include "percpu/pcpu.h"
 
 #define RUN_BITS 6
+#define RUN (1u << RUN_BITS)
+#define POLL 8 /* looks between two at whether the pCPU is wanted */
 #define STRETCH_MIN 64
 #define STRETCHES 256 /* per pass of a large domain */
 
@@ -42,7 +44,7 @@ uint64_t scan_place(uint64_t v, uint64_t names, enum scan_order order)
 		x ^= x >> half;
 		key = key * 0xbf58476d1ce4e5b9ULL + 0x94d049bb133111ebULL;
 	}
-	return x << RUN_BITS | (v & ((1u << RUN_BITS) - 1));
+	return x << RUN_BITS | (v & (RUN - 1));
 }
 
 /* The next domain that may be scanned now; else *@due is when the first of them may. */
@@ -75,7 +77,7 @@ bool scan_pick(struct scanner *s, uint64_t now, uint64_t *due)
 {
 	enum scan_order order = scan_order();
 	struct domain *d = scan_domain_get(s);
-	unsigned budget = SCAN_SLICE * 8;
+	uint64_t gfn = 0, run;
 
 	if (!d || s->at == s->end) {
 		s->n = 0; /* more than 0 only when that domain has gone */
@@ -87,10 +89,15 @@ bool scan_pick(struct scanner *s, uint64_t now, uint64_t *due)
 		s->begun_ns = now;
 		s->taken_over = false;
 	}
-	while (budget-- && s->at != s->end && s->n < SCAN_BATCH && !preempt_pending()) {
-		uint64_t gfn = scan_place(s->at++, d->mm.max_pages, order);
+	/* Within a run the names follow each other. */
+	run = MIN(scan_span(d->mm.max_pages), (uint64_t)RUN);
+	for (unsigned i = 0; i < SCAN_SLICE * 8 && s->at != s->end && s->n < SCAN_BATCH; i++) {
 		enum scan_verdict v;
 
+		if (i % POLL == 0 && preempt_pending())
+			break;
+		gfn = i && s->at % run ? gfn + 1 : scan_place(s->at, d->mm.max_pages, order);
+		s->at++;
 		if (gfn >= d->mm.max_pages)
 			continue;
 		s->looks++;

@@ -7,6 +7,8 @@
 #include "memsvc/share_table.h"
 #include "percpu/pcpu.h"
 
+#define POLL 4 /* pages between two looks whether the pCPU is wanted */
+
 /*
  * page_info.dom.scan: visits left to skip (bits 0-7), exponent of the back-off (8-15). Loads and
  * stores only: a note that two scanners write at once is one of theirs.
@@ -22,7 +24,7 @@ static uint32_t note(struct page_info *pi)
 
 static void note_set(struct page_info *pi, uint32_t n)
 {
-	atomic_store_explicit(&pi->dom.scan, n, memory_order_relaxed);
+	atomic_store_explicit(&pi->dom.scan, (uint16_t)n, memory_order_relaxed);
 }
 
 static uint64_t hash_of(const struct page_info *pi)
@@ -33,6 +35,39 @@ static uint64_t hash_of(const struct page_info *pi)
 static void hash_set(struct page_info *pi, uint64_t hash)
 {
 	atomic_store_explicit(&pi->dom.hash, hash, memory_order_relaxed); /* PAIRS: hint_hash */
+}
+
+/*
+ * page_info.dom.follow: 0, or the frame behind the name after this one's, when a scanner last saw
+ * both. NULL: @f is no domain's frame now. Behind a name or known from the table it does not become
+ * another's within this read section; else what is read is a number of some frame, and only that.
+ */
+static _Atomic uint32_t *follow_of(mfn_t f)
+{
+	struct page_info *pi = page_of(f);
+	enum page_type t = page_type(pi);
+
+	return t == PG_SHARED || t == PG_DOM ? &pi->dom.follow : NULL;
+}
+
+static mfn_t follower(mfn_t f)
+{
+	_Atomic uint32_t *follow = mfn_valid_value(f) ? follow_of(f) : NULL;
+	uint32_t next = follow ? atomic_load_explicit(follow, memory_order_relaxed) : 0;
+
+	return next ? MFN(next) : INVALID_MFN;
+}
+
+/* The names of @before and @f follow each other; both have been seen behind them. */
+static void link_frames(mfn_t before, mfn_t f)
+{
+	_Atomic uint32_t *follow;
+
+	if (!mfn_valid_value(before) || !mfn_valid_value(f))
+		return;
+	follow = follow_of(before);
+	if (follow && atomic_load_explicit(follow, memory_order_relaxed) != f.v)
+		atomic_store_explicit(follow, (uint32_t)f.v, memory_order_relaxed);
 }
 
 /* A guard of this page was lost: its guest has written to it. The name is not guarded now. */
@@ -58,13 +93,32 @@ static void at_rest(struct page_info *pi)
 		note_set(pi, NOTE(0, exp - 1));
 }
 
-/*
- * A reference to @f as a shared frame with the contents of @page, promoting it if it is a hint.
- * @entered: @page's frame @m is in the table itself.
- */
-static bool get_equal(mfn_t f, uint64_t hash, mfn_t m, const void *page, bool entered)
+/* A page that is compared with frames, and what is fetched into the cache meanwhile. */
+struct compare {
+	const void *page, *next; /* the one after it */
+	mfn_t m;		 /* its frame */
+	bool entered;		 /* it is in the table itself */
+	bool guessed;		 /* the frame was not found in the table */
+};
+
+static bool same(const struct compare *c, mfn_t f)
+{
+	mfn_t after;
+
+	if (!c->guessed)
+		return page_equal(c->page, arch_mfn_to_virt(f));
+	after = follower(f);
+	if (mfn_valid_value(after))
+		__builtin_prefetch(page_of(after), 1);
+	return page_equal_ahead(c->page, arch_mfn_to_virt(f), c->next,
+				arch_mfn_to_virt(mfn_valid_value(after) ? after : f));
+}
+
+/* A reference to @f as a shared frame of the same contents, promoting it if it is a hint. */
+static bool get_equal(const struct compare *c, mfn_t f, uint64_t hash)
 {
 	struct page_info *pi = page_of(f);
+	bool enter = !c->guessed;
 	struct mm *mm;
 	gfn_t gfn;
 	uint64_t word;
@@ -72,7 +126,7 @@ static bool get_equal(mfn_t f, uint64_t hash, mfn_t m, const void *page, bool en
 	switch (page_type(pi)) {
 	case PG_SHARED:
 		/* What is shared does not change. */
-		if (hash_of(pi) != hash || !page_equal(page, arch_mfn_to_virt(f)))
+		if (hash_of(pi) != hash || !same(c, f))
 			return false;
 		break;
 	case PG_DOM:
@@ -81,10 +135,11 @@ static bool get_equal(mfn_t f, uint64_t hash, mfn_t m, const void *page, bool en
 			return false;
 		}
 		/* Two hints that find each other must agree on which one stays. */
-		if (entered && m.v < f.v)
+		if (c->entered && c->m.v < f.v)
 			return false;
-		if (!page_equal(page, arch_mfn_to_virt(f)) || !name_promote(mm, gfn, word))
+		if (!same(c, f) || !name_promote(mm, gfn, word))
 			return false;
+		enter = true;
 		break;
 	default:
 		share_table_remove(hash, f);
@@ -92,43 +147,61 @@ static bool get_equal(mfn_t f, uint64_t hash, mfn_t m, const void *page, bool en
 	}
 	if (!share_get(f))
 		return false;
-	/* With the reference, so that it is not forgotten before it is entered. */
-	if (!share_table_insert(hash, f, true))
+	/* With the reference, so that it is not forgotten before it is entered. Who promoted a frame
+	 * that was guessed has done it, or is about to. */
+	if (enter && !share_table_insert(hash, f, true))
 		counter_inc(&scan_full);
 	return true;
 }
 
-/* A settled page with its hash known: merge it, or see that it is entered. */
-static void settle(struct mm *mm, gfn_t gfn, uint64_t word, mfn_t m, uint64_t hash)
+/* Swing a name to @f with the reference that get_equal() gave. */
+static bool merge(struct mm *mm, gfn_t gfn, uint64_t word, mfn_t f)
 {
-	const void *page = arch_mfn_to_virt(m);
-	bool entered = false;
-	struct share_look l;
-	mfn_t f;
-
-	share_look_start(&l, hash);
-	while (share_look_next(&l, &f))
-		entered |= f.v == m.v;
-	share_look_start(&l, hash);
-	while (share_look_next(&l, &f)) {
-		if (f.v == m.v || !get_equal(f, hash, m, page, entered))
-			continue;
-		if (name_share(mm, gfn, word, f)) {
-			counter_inc(&scan_merged);
-			if (entered)
-				share_table_remove(hash, m);
-		} else {
-			share_put(f);
-			counter_inc(&scan_lost);
-		}
-		return;
+	if (name_share(mm, gfn, word, f)) {
+		counter_inc(&scan_merged);
+		return true;
 	}
-	if (entered)
-		return;
+	share_put(f);
+	counter_inc(&scan_lost);
+	return false;
+}
+
+static void enter(mfn_t m, uint64_t hash)
+{
 	if (share_table_insert(hash, m, false))
 		counter_inc(&scan_hints);
 	else
 		counter_inc(&scan_full);
+}
+
+/* A settled page with its hash known: merge it, or see that it is entered. The frame that the name
+ * has then. */
+static mfn_t settle(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t hash)
+{
+	mfn_t m = p2m_mfn(word), f;
+	struct compare c = {.page = arch_mfn_to_virt(m), .m = m};
+	bool others = false;
+	struct share_look l;
+
+	share_look_start(&l, hash);
+	while (share_look_next(&l, &f)) {
+		c.entered |= f.v == m.v;
+		others |= f.v != m.v;
+	}
+	if (others)
+		share_look_start(&l, hash);
+	while (others && share_look_next(&l, &f)) {
+		if (f.v == m.v || !get_equal(&c, f, hash))
+			continue;
+		if (!merge(mm, gfn, word, f))
+			return INVALID_MFN;
+		if (c.entered)
+			share_table_remove(hash, m);
+		return f;
+	}
+	if (!c.entered)
+		enter(m, hash);
+	return m;
 }
 
 enum scan_verdict scan_visit(struct mm *mm, gfn_t gfn, struct scan_page *page)
@@ -148,7 +221,7 @@ enum scan_verdict scan_visit(struct mm *mm, gfn_t gfn, struct scan_page *page)
 	if (v.settled && hash) {
 		at_rest(pi);
 		counter_inc(&scan_settled);
-		settle(mm, gfn, v.word, v.mfn, hash);
+		settle(mm, gfn, v.word, hash);
 		return SCAN_SKIP;
 	}
 	if (v.guarded) {
@@ -183,73 +256,174 @@ static void guard_lost(struct mm *mm, const struct scan_page *page)
 		backoff(page_of(v.mfn));
 }
 
-/* Read a page that is ready: its hash, to be settled with; 0: nothing is left to do. */
-static uint64_t read_page(struct mm *mm, const struct scan_page *page, const struct scan_page *next)
+/* A page of the batch on its way. */
+struct outcome {
+	const struct scan_page *page;
+	uint64_t hash; /* to be settled with; 0: is done */
+	mfn_t frame;   /* behind its name, or while it has a hash: probably; INVALID: not known */
+	mfn_t before;  /* behind the name before, when that is not in the batch, but is shared */
+	bool found;    /* in the table under its hash: @frame */
+};
+
+#define OUTCOME(p) ((struct outcome){.page = (p), .frame = INVALID_MFN, .before = INVALID_MFN})
+
+/* Whether the page equals @f, which followed the last one's frame: then it is merged, or its guest
+ * was faster. */
+static bool guess(struct mm *mm, struct outcome *o, const void *next, mfn_t f)
 {
+	uint64_t word = o->page->word;
+	struct compare c = {.page = arch_mfn_to_virt(p2m_mfn(word)),
+			    .next = next,
+			    .m = p2m_mfn(word),
+			    .guessed = true};
+	struct page_info *pi = page_of(f);
+	enum page_type t = page_type(pi);
+	uint64_t hash = t == PG_SHARED || t == PG_DOM ? hash_of(pi) : 0;
+
+	/* One with a hash of its own is known to another scanner: they must agree, by settle(). */
+	if (!hash || f.v == c.m.v || hash_of(page_of(c.m)))
+		return false;
+	if (t == PG_DOM)
+		share_table_fetch(hash);
+	if (!get_equal(&c, f, hash))
+		return false;
+	if (merge(mm, GFN(o->page->gfn), word, f))
+		o->frame = f;
+	counter_inc(&scan_guessed);
+	return true;
+}
+
+/* Read a page that is ready; @next comes after it, @follows may have the same contents. */
+static void read_page(struct mm *mm, struct outcome *o, const struct scan_page *next, mfn_t follows)
+{
+	const struct scan_page *page = o->page;
 	gfn_t gfn = GFN(page->gfn);
 	mfn_t m = p2m_mfn(page->word);
-	const void *data = arch_mfn_to_virt(m);
+	const void *data = arch_mfn_to_virt(m), *ahead = arch_mfn_to_virt(p2m_mfn(next->word));
 	uint64_t hash;
 
 	if (!name_settle(mm, gfn, page->word)) {
 		guard_lost(mm, page);
-		return 0;
+		return;
 	}
 	counter_inc(&scan_scanned);
+	if (mfn_valid_value(follows) && guess(mm, o, ahead, follows))
+		return;
 	if (page_is_zero(data)) {
 		counter_inc(name_share_zero(mm, gfn, page->word) ? &scan_zero : &scan_lost);
-		return 0;
+		return;
 	}
-	hash = page_hash_ahead(data, arch_mfn_to_virt(p2m_mfn(next->word)));
+	hash = page_hash_ahead(data, ahead);
 	/* Not of contents that change under our eyes: they may get another guard's hash. */
 	if (!name_is(mm, gfn, page->word)) {
 		guard_lost(mm, page);
-		return 0;
+		return;
 	}
 	hash_set(page_of(m), hash);
-	return hash;
+	share_table_fetch(hash);
+	o->hash = hash;
+}
+
+/* What the table names first under the hash, fetched into the cache: it will be compared. */
+static void find_candidate(struct outcome *o)
+{
+	struct share_look l;
+
+	if (!o->hash)
+		return;
+	share_look_start(&l, o->hash);
+	o->found = share_look_next(&l, &o->frame);
+	if (!o->found)
+		return;
+	__builtin_prefetch(page_of(o->frame), 1);
+	for (unsigned i = 0; i < PAGE_SIZE; i += CACHE_LINE)
+		__builtin_prefetch((const char *)arch_mfn_to_virt(o->frame) + i);
+}
+
+static bool neighbours(const struct outcome *a, const struct outcome *b)
+{
+	return a->page && b->page && a->page->gfn + 1 == b->page->gfn;
+}
+
+/*
+ * Settle a page; @last is the one before it. What another pCPU has entered since the table was asked
+ * is found when this hint is next visited.
+ */
+static void finish(struct mm *mm, const struct outcome *last, struct outcome *o)
+{
+	if (!o->page)
+		return;
+	if (o->hash && o->found) {
+		o->frame = settle(mm, GFN(o->page->gfn), o->page->word, o->hash);
+	} else if (o->hash) {
+		o->frame = p2m_mfn(o->page->word);
+		enter(o->frame, o->hash);
+	}
+	o->hash = 0;
+	link_frames(neighbours(last, o) ? last->frame : o->before, o->frame);
 }
 
 void scan_hash(struct mm *mm, const struct scan_page *page, const struct scan_page *next)
 {
-	uint64_t hash = read_page(mm, page, next);
+	struct outcome o = OUTCOME(page), none = OUTCOME(NULL);
 
-	if (hash)
-		settle(mm, GFN(page->gfn), page->word, p2m_mfn(page->word), hash);
+	read_page(mm, &o, next, INVALID_MFN);
+	find_candidate(&o);
+	finish(mm, &none, &o);
 }
 
-/* Fetch what the table names first under @hash into the cache: it will be compared. */
-static void fetch_candidate(uint64_t hash)
+/* What is behind the name before @page, if that is shared. */
+static mfn_t shared_before(struct mm *mm, const struct scan_page *page)
 {
-	struct share_look l;
-	mfn_t f;
+	struct name_view v;
 
-	share_look_start(&l, hash);
-	if (!share_look_next(&l, &f))
-		return;
-	__builtin_prefetch(page_of(f), 1);
-	for (unsigned i = 0; i < PAGE_SIZE; i += CACHE_LINE)
-		__builtin_prefetch((const char *)arch_mfn_to_virt(f) + i);
+	if (!page->gfn)
+		return INVALID_MFN;
+	name_look(mm, GFN(page->gfn - 1), &v);
+	return v.state == NAME_SHARED && !v.zero ? v.mfn : INVALID_MFN;
 }
 
+/* Which frame is probably behind the name before that of @o; @last and @older come before it. */
+static mfn_t frame_before(struct mm *mm, const struct outcome *older, const struct outcome *last,
+			  struct outcome *o)
+{
+	if (!neighbours(last, o)) {
+		o->before = shared_before(mm, o->page);
+		return o->before;
+	}
+	if (!last->hash)
+		return last->frame;
+	/* The table has not been asked yet. */
+	return neighbours(older, last) ? follower(older->frame) : INVALID_MFN;
+}
+
+static void fetch_records(struct mm *mm, const struct scan_page *page)
+{
+	__builtin_prefetch(p2m_rec(mm, page->gfn), 1);
+	__builtin_prefetch(page_of(p2m_mfn(page->word)), 1);
+}
+
+/*
+ * Page i is read, the table is asked for page i - 1, and page i - 2 is settled: what each step needs
+ * of the memory comes while the others work.
+ */
 unsigned scan_hash_some(struct mm *mm, const struct scan_page *page, unsigned n)
 {
-	uint64_t hash[3] = {0}; /* of pages i, i - 1, i - 2, each modulo 3 */
+	struct outcome o[4] = {OUTCOME(NULL), OUTCOME(NULL), OUTCOME(NULL), OUTCOME(NULL)};
 
 	for (unsigned i = 0; i < n + 2; i++) {
-		uint64_t *now = &hash[i % 3], old;
+		struct outcome *now = &o[i % 4], *last = &o[(i + 3) % 4], *older = &o[(i + 2) % 4];
 
-		if (i < n && preempt_pending())
+		if (i < n && i % POLL == 0 && preempt_pending())
 			n = i;
-		*now = i < n ? read_page(mm, &page[i], &page[i + 1 < n ? i + 1 : i]) : 0;
-		if (*now)
-			share_table_fetch(*now);
-		if (i >= 1 && hash[(i - 1) % 3])
-			fetch_candidate(hash[(i - 1) % 3]);
-		old = i >= 2 ? hash[(i - 2) % 3] : 0;
-		if (old)
-			settle(mm, GFN(page[i - 2].gfn), page[i - 2].word,
-			       p2m_mfn(page[i - 2].word), old);
+		if (i + 2 < n)
+			fetch_records(mm, &page[i + 2]);
+		*now = OUTCOME(i < n ? &page[i] : NULL);
+		if (now->page)
+			read_page(mm, now, &page[i + 1 < n ? i + 1 : i],
+				  follower(frame_before(mm, older, last, now)));
+		finish(mm, &o[(i + 1) % 4], older);
+		find_candidate(last); /* after all before it have been entered */
 	}
 	return n;
 }

@@ -71,15 +71,22 @@ void share_look_start(struct share_look *l, uint64_t hash)
 
 bool share_look_next(struct share_look *l, mfn_t *f)
 {
-	while (l->at < SHARE_WORDS && nr_groups) {
-		/* PAIRS: share_entry */
-		uint64_t e = atomic_load_explicit(&l->group[l->at++], memory_order_acquire);
+	_Atomic uint64_t *group = l->group;
+	unsigned end = nr_groups ? SHARE_WORDS : 0;
+	uint64_t tag = l->tag;
 
-		if (e && (e ^ l->tag) >> ENTRY_TAG_SHIFT == 0) {
+#pragma GCC unroll 4
+	for (unsigned i = l->at; i < end; i++) {
+		/* PAIRS: share_entry */
+		uint64_t e = atomic_load_explicit(&group[i], memory_order_acquire);
+
+		if (unlikely((e ^ tag) >> ENTRY_TAG_SHIFT == 0) && e) {
+			l->at = i + 1;
 			*f = MFN(e & ENTRY_MFN);
 			return true;
 		}
 	}
+	l->at = end;
 	return false;
 }
 

@@ -47,12 +47,13 @@ static void xylem(struct images *im)
 	struct xylem_result r;
 
 	xylem_run(im, writes, &r);
-	printf("{\"merged\":%llu,\"cpu_s\":%.6f,\"best\":%llu,\"scanned\":%llu,\"guard_s\":%.6f,"
-	       "\"hash_s\":%.6f,\"map_s\":%.6f,\"faults\":%llu,\"remaps\":%llu,\"maps_short\":%s,"
+	printf("{\"merged\":%llu,\"cpu_s\":%.6f,\"best\":%llu,\"scanned\":%llu,\"guessed\":%llu,"
+	       "\"guard_s\":%.6f,\"hash_s\":%.6f,\"map_s\":%.6f,\"faults\":%llu,\"remaps\":%llu,"
+	       "\"maps_short\":%s,"
 	       "\"writes\":%llu,\"checks\":%llu,\"writer_cpu_s\":%.6f,\"wrong\":%llu}\n",
 	       (unsigned long long)r.merged, r.cpu_s, (unsigned long long)images_best(im),
-	       (unsigned long long)r.scanned, r.guard_s, r.hash_s, r.map_s,
-	       (unsigned long long)r.faults, (unsigned long long)r.remaps,
+	       (unsigned long long)r.scanned, (unsigned long long)r.guessed, r.guard_s, r.hash_s,
+	       r.map_s, (unsigned long long)r.faults, (unsigned long long)r.remaps,
 	       r.maps_short ? "true" : "false", (unsigned long long)r.writer.writes,
 	       (unsigned long long)r.writer.checks, r.writer.cpu_s, (unsigned long long)r.wrong);
 }

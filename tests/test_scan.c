@@ -29,12 +29,19 @@ static bool test_equal(const void *a, const void *b)
 	return blind || page_equal(a, b);
 }
 
+static bool test_equal_ahead(const void *a, const void *b, const void *next_a, const void *next_b)
+{
+	return blind || page_equal_ahead(a, b, next_a, next_b);
+}
+
 #define page_hash_ahead test_hash
 #define page_equal test_equal
+#define page_equal_ahead test_equal_ahead
 #include "memsvc/scan_settle.c"
 #include "tests/seed.h"
 #undef page_hash_ahead
 #undef page_equal
+#undef page_equal_ahead
 
 #define NAMES 200
 #define DOMAINS 3
@@ -204,6 +211,70 @@ Test(scan, a_late_page_finds_the_hint_and_the_shared_frame)
 	cr_expect(holds(0, 5, 100000) && holds(1, 7, 100001) && holds(2, 9, 100002));
 	cr_expect_eq(share_frames(), 0);
 	cr_expect_eq(share_table_entries(true), 0);
+}
+
+/* Equal pages that follow each other in one domain do so in another. */
+Test(scan, a_run_is_guessed_after_its_first_pages)
+{
+	struct scan_stats s;
+
+	machine(1);
+	for (unsigned d = 0; d < DOMAINS; d++)
+		for (uint64_t g = 0; g < NAMES; g++)
+			put(d, g, 5000 + d * NAMES + g);
+	passes(2);
+	cr_expect_eq(stats().guessed, 0);
+	/* 20..59 of domain 0 are hints, and come again at 3..42 of domain 1; 43 is like no other. */
+	for (uint64_t g = 3; g < 43; g++)
+		put(1, g, 5000 + g + 17);
+	passes(3);
+	s = stats();
+	cr_expect_eq(s.merged, 40);
+	cr_expect_geq(s.guessed, 40 - 2 * 3, "only %lu were guessed", (long)s.guessed);
+	/* And once more, now that they are shared; in the middle another page stands between. */
+	for (uint64_t g = 100; g < 140; g++)
+		put(2, g, g == 120 ? 4711 : 5000 + g - 80);
+	passes(3);
+	cr_expect_eq(stats().merged, 40 + 39);
+	cr_expect_geq(stats().guessed, s.guessed + 39 - 2 * 4);
+	for (uint64_t g = 0; g < NAMES; g++) {
+		bool in1 = g >= 3 && g < 43, in2 = g >= 100 && g < 140 && g != 120;
+
+		cr_expect(holds(0, g, 5000 + g));
+		cr_expect(holds(1, g, in1 ? 5000 + g + 17 : 5000 + NAMES + g));
+		cr_expect(holds(2, g,
+				in2	   ? 5000 + g - 80
+				: g == 120 ? 4711
+					   : 5000 + 2 * NAMES + g));
+		cr_expect(!in1 || look(1, g).mfn.v == look(0, g + 17).mfn.v);
+		cr_expect(!in2 || look(2, g).mfn.v == look(0, g - 80).mfn.v);
+	}
+	cr_expect_eq(share_frames(), 40);
+	cr_expect_eq(share_table_entries(true), 40, "a frame that was guessed is not in the table");
+}
+
+/* What followed a page once may be gone, or be anything by now. */
+Test(scan, a_stale_guess_does_no_harm)
+{
+	machine(1);
+	for (uint64_t g = 0; g < 64; g++) {
+		put(0, g, 1000 + g);
+		put(1, g, 1000 + g);
+	}
+	passes(3);
+	for (uint64_t g = 1; g < 64; g += 2) {
+		put(0, g, g % 4 == 1 ? 0 : 2000 + g);
+		cr_expect_eq(mm_decrease(&dom[1]->mm, GFN(g)), 0);
+	}
+	for (uint64_t g = 0; g < 64; g++)
+		put(2, g, 1000 + g);
+	passes(20);
+	for (uint64_t g = 0; g < 64; g++) {
+		cr_expect(holds(2, g, 1000 + g));
+		cr_expect(holds(0, g, g % 2 == 0 ? 1000 + g : g % 4 == 1 ? 0 : 2000 + g));
+		cr_expect(g % 2 || look(2, g).mfn.v == look(0, g).mfn.v);
+	}
+	cr_expect_eq(share_table_entries(true), (uint64_t)share_frames());
 }
 
 Test(scan, what_must_not_be_shared_is_not)

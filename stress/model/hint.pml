@@ -119,12 +119,17 @@ end:
 proctype scanner(byte x)
 {
 	short w, mine;
-	bool ok, last;
+	bool ok, last, guessed, promoted;
 
 	mine = W(0, GUARD, OWN + x);
-	d_step { rcu_enter(SCANNER(x)); ok = entered };
+	/* Found in the table; or guessed: then it may be on its way out, even before this section. */
 	if
-	:: ok && typed -> d_step { use_h(); ok = content[H] == 1 }
+	:: d_step { rcu_enter(SCANNER(x)); ok = entered }
+	:: d_step { rcu_enter(SCANNER(x)); ok = true; guessed = true }
+	fi;
+	if
+	:: d_step { ok && typed && guessed && freed[H] -> skip } /* anything may look equal by now */
+	:: d_step { ok && typed && !(guessed && freed[H]) -> use_h(); ok = content[H] == 1 }
 	:: ok && !typed ->
 	   d_step { w = word[0]; ok = is_settled(w) };
 	   if
@@ -139,11 +144,12 @@ proctype scanner(byte x)
 	      :: ok ->
 #ifdef UNCHECKED_PROMOTE
 		 word[0] = next(word[0], SHARED, frame_of(word[0]));
-		 typed = true
+		 typed = true;
+		 promoted = true
 #else
 		 d_step { ok = word[0] == w; word[0] = (ok -> next(w, SHARED, H) : word[0]) };
 		 if
-		 :: ok -> typed = true
+		 :: ok -> typed = true; promoted = true
 		 :: else -> refs = 0
 		 fi
 #endif
@@ -165,7 +171,7 @@ proctype scanner(byte x)
 	fi;
 	if
 	:: ok ->
-	   entered = true;
+	   entered = entered || promoted || !guessed;
 	   d_step { ok = word[x] == mine; word[x] = (ok -> next(mine, SHARED, H) : word[x]) };
 	   if
 	   :: ok
@@ -205,7 +211,9 @@ end:
 		assert(!sharing(0) && !sharing(1) && !sharing(2) && frame_of(word[0]) != H);
 		retired = false;
 		freed[H] = true;
-		content[H] = 3
+		content[H] = 3;
+		typed = false;
+		refs = 0
 	   }
 	:: d_step {
 		!readers && !retired && typed && !freed[H] ->

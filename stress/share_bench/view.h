@@ -23,7 +23,7 @@
 
 #include "core/domain.h"
 
-#define VIEW_BATCH 2048 /* pages in one call, at most */
+#define VIEW_BATCH 8192 /* pages in one call, at most */
 
 struct view {
 	struct mm *mm;

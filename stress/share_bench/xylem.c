@@ -157,8 +157,10 @@ static void scan_batch(struct view *v, uint64_t first, uint64_t n)
 	view_lock(v);
 	while (done < taken) {
 		done += scan_hash_some(v->mm, &page[done], taken - done);
-		if (done < taken) /* it stops for whatever else the pCPU has to do */
-			serve();
+		/* It stops for whatever else the pCPU has to do: nothing that ends a grace period,
+		 * since frames that have been replaced are still mapped. */
+		timers_run(arch_now_ns());
+		this_pcpu()->work = 0;
 	}
 	out->hash_s += lap(&t);
 	view_follow(v, first, n);
@@ -195,6 +197,7 @@ static void scanner_main(void)
 {
 	struct xylem_result *out = run.out;
 	struct image_frames fr;
+	struct scan_stats st;
 	double start;
 
 	make_domains();
@@ -207,6 +210,8 @@ static void scanner_main(void)
 	wait_for(&run.over);
 	if (!images_frames(run.im, &fr))
 		die("frame numbers are hidden: run as root");
+	scan_stats(&st);
+	out->guessed = st.guessed;
 	out->merged = fr.pages - fr.frames;
 	out->faults = atomic_load(&view_stats.faults);
 	out->remaps = view_stats.remaps;

@@ -10,7 +10,7 @@ struct xylem_result {
 	uint64_t merged; /* pages saved: mapped pages less frames, as the kernel's tables say */
 	double cpu_s;	 /* of the whole process, the writer and its faults included */
 	double guard_s, hash_s, map_s; /* of that, the scanner's three steps */
-	uint64_t scanned, faults, remaps;
+	uint64_t scanned, guessed, faults, remaps;
 	uint64_t wrong;
 	bool maps_short; /* ended early: vm.max_map_count */
 	struct writer writer;
