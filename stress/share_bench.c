@@ -35,11 +35,13 @@ static void ksm(struct images *im)
 		die("this kernel has no KSM, or does not let us use it");
 	ksm_run(im, writes, &r);
 	printf("{\"merged\":%llu,\"cpu_s\":%.6f,\"best\":%llu,"
-	       "\"full_scans\":%llu,\"writes\":%llu,\"checks\":%llu,\"writer_cpu_s\":%.6f,"
+	       "\"full_scans\":%llu,\"scanned\":%llu,\"writes\":%llu,\"checks\":%llu,\"writer_cpu_"
+	       "s\":%.6f,"
 	       "\"wrong\":%llu}\n",
 	       (unsigned long long)r.merged, r.cpu_s, (unsigned long long)images_best(im),
-	       (unsigned long long)r.full_scans, (unsigned long long)r.writer.writes,
-	       (unsigned long long)r.writer.checks, r.writer.cpu_s, (unsigned long long)r.wrong);
+	       (unsigned long long)r.full_scans, (unsigned long long)r.scanned,
+	       (unsigned long long)r.writer.writes, (unsigned long long)r.writer.checks,
+	       r.writer.cpu_s, (unsigned long long)r.wrong);
 }
 
 static void xylem(struct images *im)

@@ -175,10 +175,12 @@ void ksm_run(struct images *im, unsigned rate, struct ksm_result *out)
 			die("madvise(MADV_MERGEABLE) is refused");
 	own = cpu_thread_s() - own;
 	out->full_scans = knob("full_scans");
+	out->scanned = knob("pages_scanned");
 	run_ksm(1);
 	out->cpu_s = own + watch(stat, images_equal(im));
 	run_ksm(0); /* stays merged */
 	out->full_scans = knob("full_scans") - out->full_scans;
+	out->scanned = knob("pages_scanned") - out->scanned;
 	atomic_store(&out->writer.stop, true);
 	pthread_join(thread, NULL);
 	if (!images_frames(im, &fr))

@@ -9,6 +9,7 @@ struct ksm_result {
 	uint64_t merged; /* pages saved: mapped pages less frames, as the kernel's tables say */
 	double cpu_s;	 /* of ksmd for these pages, and ours for madvise() */
 	uint64_t full_scans;
+	uint64_t scanned; /* pages, those of other processes included; 0: the kernel does not say */
 	uint64_t wrong;
 	struct writer writer; /* not part of cpu_s */
 };
