@@ -145,7 +145,7 @@ def run(domains: int, only: str, scanner: bool, timeout: float) -> list[Pair]:
     """Boot, run all pairs with 'only' in them (empty: all there are); one or two domains."""
     words = "evtchn=fifo" + (f" only={only}" if only else "")
     if domains == 1:
-        specs = [f"mini-commute,vcpus=4,mem=128M,pin=2-5,cmdline={words}"]
+        specs = [f"mini-commute,vcpus=4,mem={48 if scanner else 128}M,pin=2-5,cmdline={words}"]
     else:
         specs = [f"mini-commute,name=side{side},vcpus=2,mem=96M,pin={2 + side}+{4 + side},"
                  f"cmdline={words} sides=two side={side}" for side in (0, 1)]
@@ -165,12 +165,8 @@ def run(domains: int, only: str, scanner: bool, timeout: float) -> list[Pair]:
     with tempfile.TemporaryDirectory(prefix="xylem-", dir=shm if shm.is_dir() else None) as temp:
         out, memory = Path(temp) / "profile", Path(temp) / "memory"
         options = Options(PCPUS, MEMORY, icount=True, qemu_args=[
-            *profiler.memory_backend(memory, MEMORY),
+            *profiler.memory_file(memory, MEMORY),
             *profiler.plugin(where, out, lines=True, memory=memory)])
-        # QEMU makes the file before it loads plugins only when it is there already.
-        memory.touch()
-        with open(memory, "r+b") as file:
-            file.truncate(MEMORY)
         session = Session(boot_plan, options, Limits(timeout=timeout), on_line)
         outcome = session.run(
             lambda machine: multiboot(where / "xylem.elf", "", boot_plan.stage(machine.dir)))

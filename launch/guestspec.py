@@ -10,7 +10,8 @@ from launch.units import MIB, parse_cpus, parse_int, parse_size
 
 MINI_ROLES = ("hello", "mem", "smp", "timer", "evtchn", "proc", "burn", "fuzz",
               "hog", "storm", "work", "wake", "evil", "idle",
-              "pattern", "touch", "cache", "balloon", "bench", "commute", "scale")
+              "pattern", "touch", "cache", "balloon", "bench", "commute", "scale",
+              "scancost")
 KINDS = ("linux", "mini", *(f"mini-{role}" for role in MINI_ROLES), "pv")
 KEYS = ("vcpus", "mem", "weight", "warp", "pin", "kernel", "initrd", "cmdline", "name", "script",
         "min", "shares")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from launch import commute, heatmap, report, ui
+from launch import commute, heatmap, lines_run, report, run, scan_cost, ui
 from launch.errors import Parser, UsageError, XylemError
 from launch.paths import ROOT
 from launch.units import parse_int
@@ -35,6 +35,12 @@ def parser() -> Parser:
     out.add_argument("--check", action="store_true", help="fail when a clean pair is not clean")
     out.add_argument("--learn", action="store_true",
                      help="write what is shared now to the list of known pairs")
+    out.add_argument("--scan-cost", action="store_true",
+                     help="what the sharing scanner at full rate costs mmu_update, instead")
+    run.machine_options(out)
+    out.add_argument("--for", dest="seconds", metavar="SECONDS",
+                     help="end the guests this long after all pCPUs are online")
+    out.add_argument("--icount", action="store_true", help="deterministic time (one CPU at a time)")
     out.add_argument("--json", metavar="FILE", help="write the results there")
     out.add_argument("--svg", metavar="FILE", help="draw the pairs as a heat map")
     out.add_argument("--timeout", metavar="SECONDS", default="600", help="per boot (600)")
@@ -135,10 +141,30 @@ def draw(pairs: list[commute.Pair]) -> str:
     return heatmap.picture(triangles)
 
 
+def run_scan_cost(args: argparse.Namespace, timeout: float) -> int:
+    """--scan-cost."""
+    ui.say("profile lines: mmu_update without and with the scanner")
+    data = scan_cost.measure(timeout)
+    rows = [[name, "mmu_update", *(f"{data[key][what]:.3f}" for what in (
+        "instructions", "of_interrupts", "moves", "moves_in_interrupts"))]
+        for name, key in (("alone", "alone"), ("beside the scanner", "beside_scanner"))]
+    print(report.render(["run", "operation", "instructions", "of them interrupts", "lines moved",
+                         "in interrupts"], rows))
+    print(f"{data['ratio']:.3f} times the instructions (limit {data['limit']}), "
+          f"{data['scanned']} pages scanned")
+    if args.json:
+        report.write_json(Path(args.json), data)
+    return 0 if data["ok"] else 1
+
+
 def main(argv: list[str]) -> int:
     """The command."""
     args = parser().parse_args(argv)
     timeout = parse_int(args.timeout, "--timeout", 1, 86400)
+    if args.guest:
+        return lines_run.main(args, timeout)
+    if args.scan_cost:
+        return run_scan_cost(args, timeout)
     if args.learn and (args.only or args.domains):
         raise UsageError("--learn needs all pairs: leave out --only and --domains")
     pairs = measure(args, timeout)

@@ -52,8 +52,10 @@ def plugin(where: Path, out: Path, lines: bool = False, entries: bool = False,
     return ["-plugin", ",".join([str(library), *args])]
 
 
-def memory_backend(file: Path, size: int) -> list[str]:
-    """QEMU's options that keep the machine's memory (size bytes) in a file."""
+def memory_file(file: Path, size: int) -> list[str]:
+    """QEMU's options that keep the machine's memory (size bytes) in a file, which is made here."""
+    with open(file, "wb") as made:
+        made.truncate(size)  # the plugin, which opens it too, may be loaded first
     return ["-object", f"memory-backend-file,id=ram,size={size},mem-path={file},share=on",
             "-machine", "memory-backend=ram"]
 

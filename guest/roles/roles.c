@@ -26,6 +26,7 @@ const struct role roles[] = {
 	{"balloon", role_balloon},
 	{"bench", role_bench},
 	{"commute", role_commute},
+	{"scancost", role_scancost},
 	{"scale", role_scale},
 	{NULL, NULL},
 };

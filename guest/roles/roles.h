@@ -22,6 +22,7 @@ void role_touch(void);
 void role_cache(void);
 void role_balloon(void);
 void role_commute(void);
+void role_scancost(void);
 void role_scale(void);
 void role_bench(void);
 
