@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch import build, memtests, ui
+from launch import build, locktests, memtests, ui
 from launch.records import parse_log
 from launch.tally import Tally
 
@@ -215,4 +215,7 @@ def run_all(tally: Tally, quick: bool, match: str) -> None:
     if match in name and not quick:
         wrong = run_attached()
         tally.add(f"boot: {name}", not wrong, wrong)
+    if match in locktests.NAME and not quick:
+        wrong = locktests.run()
+        tally.add(f"boot: {locktests.NAME}", not wrong, wrong)
     memtests.run_all(tally, quick, match)

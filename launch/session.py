@@ -119,6 +119,8 @@ class Session:
             if words[0] == "list":
                 self._server.answer(client, {"ok": True, **self._listing()})
                 return
+            if self.results.boot_s is None:
+                raise UsageError(f"{words[0]}: the hypervisor is still booting")
             # A name stands first wherever there is one; the hypervisor looks it up again.
             if len(words) == 3 and words[0] != "set":
                 self._check_name(words)
