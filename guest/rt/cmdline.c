@@ -28,7 +28,8 @@ const char *arg_str(const char *key, const char *dflt)
 {
 	size_t n = strlen(key);
 
-	for (unsigned int i = 0; i < nr_words; i++)
+	/* The last one counts: `create` on the control stream adds words behind the others. */
+	for (unsigned int i = nr_words; i-- > 0;)
 		if (!strncmp(words[i], key, n) && words[i][n] == '=')
 			return words[i] + n + 1;
 	return dflt;
