@@ -57,6 +57,11 @@ struct xylem_memory {
 	uint64_t overhead;  /* frames for its page tables and records */
 	uint64_t target;    /* frames of its own it may have when memory is scarce */
 	uint64_t balloon;   /* pages it shall have given up */
+	uint64_t saved;	    /* of shared: frames that it would have without sharing */
+	/* Since its creation. */
+	uint64_t broken;  /* shares broken by writes */
+	uint64_t scanned; /* pages read by the sharing scanners */
+	uint64_t hints;	  /* of these: kept in the sharing table, for others to be equal to */
 };
 
 /* Settings. Those of a domain need one; the others ignore domid. */

@@ -15,8 +15,8 @@
 #define LOOK_NS NS_PER_SEC /* at the period, which may have changed */
 #define RETRY_NS (5 * NS_PER_MS)
 #define PAUSE_NS (100 * NS_PER_US) /* between two steps */
-#define ROWS_LEN 800		   /* of a line; a row is at most 180 */
-#define ROW_LEN 200
+#define ROWS_LEN 800		   /* of a line; a row is at most 250 */
+#define ROW_LEN 260
 #define STEP_IDS 256 /* domain ids looked at in one step */
 
 /* All domains together. */
@@ -45,6 +45,11 @@ static uint64_t count(const struct mm_stats *s, unsigned kind)
 	return s->frames[kind] > 0 ? (uint64_t)s->frames[kind] : 0;
 }
 
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
 void mem_stats_of(struct domain *d, struct xylem_memory *out)
 {
 	struct memctl_stats c;
@@ -70,6 +75,10 @@ void mem_stats_of(struct domain *d, struct xylem_memory *out)
 		.overhead = count(&s, MMK_SPECIAL) + count(&s, MMK_HWTABLE) + count(&s, MMK_META),
 		.target = c.target,
 		.balloon = c.balloon_target,
+		.saved = minus(count(&s, MMN_SHARING), count(&s, MMN_BROUGHT)),
+		.broken = count(&s, MMC_BROKEN),
+		.scanned = count(&s, MMC_SCANNED),
+		.hints = count(&s, MMC_HINTS),
 	};
 }
 
@@ -93,17 +102,20 @@ static void add_host(struct totals *t)
 	t->free = frames_free_count();
 	t->shared_frames = frames;
 	frames += t->zero ? 1 : 0;
-	t->saved = t->shared > frames ? t->shared - frames : 0;
+	t->saved = minus(t->shared, frames);
 }
 
 #define UL(x) ((unsigned long)(x))
 
 static int row(char *buf, const struct domain *d, const struct xylem_memory *m)
 {
-	return fmt_snprintf(buf, ROW_LEN, "[\"%s\",%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%u]",
-			    d->name, UL(m->given), UL(m->touched), UL(m->allocated), UL(m->active),
-			    UL(m->shared), UL(m->zero), UL(m->swapped), UL(m->ballooned),
-			    UL(m->overhead), UL(m->target), UL(m->balloon), m->shares);
+	return fmt_snprintf(
+		buf, ROW_LEN,
+		"[\"%s\",%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%u,%lu,%lu,%lu,%lu]", d->name,
+		UL(m->given), UL(m->touched), UL(m->allocated), UL(m->active), UL(m->shared),
+		UL(m->zero), UL(m->swapped), UL(m->ballooned), UL(m->overhead), UL(m->target),
+		UL(m->balloon), m->shares, UL(m->saved), UL(m->broken), UL(m->scanned),
+		UL(m->hints));
 }
 
 /* One line of rows, from domain id view.next on. False when the record stream has no room. */

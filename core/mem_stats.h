@@ -7,7 +7,7 @@
  *	{"ev":"mem","seq":N,"t_ns":T,"total":{...}}		the last of the sample
  *
  * ROW: ["NAME",given,touched,allocated,active,shared,zero,swapped,ballooned,overhead,target,
- * balloon,shares], fields as in struct xylem_memory (core/hc_xylem.h). A large sample is taken in
+ * balloon,shares,saved,broken,scanned,hints], fields as in struct xylem_memory (core/hc_xylem.h). A large sample is taken in
  * steps with other work between them.
  *
  * At the end one line {"ev":"memory","t_ns":T,"given_pages":...} tells what the guests' memory came

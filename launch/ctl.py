@@ -53,15 +53,15 @@ def choose(text: str | None) -> int:
 def show(reply: dict[str, Any]) -> str:
     """An answer as text."""
     if "guests" in reply:
-        header = ["guest", "state", "vCPUs", "given", "allocated", "active", "shared", "ballooned",
-                  "swapped", "shares"]
+        header = ["guest", "state", "vCPUs", "given", "allocated", "active", "shared", "saved",
+                  "ballooned", "swapped", "broken", "scanned", "hints", "shares"]
         rows = []
         for guest in reply["guests"]:
             pages = guest.get("memory") or {}
             given = pages.get("given", guest["mem_mib"] * memory.PAGES_PER_MIB)
             rows.append([guest["name"], guest["state"], str(guest["vcpus"]), memory.mib(given),
-                         *(memory.mib(pages.get(key)) for key in header[4:9]),
-                         str(pages.get("shares", "-"))])
+                         *(memory.mib(pages.get(key)) for key in header[4:10]),
+                         *(str(pages.get(key, "-")) for key in header[10:])])
         lines = table.plain(header, rows)
         if reply.get("headline"):
             lines.append(reply["headline"])

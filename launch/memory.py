@@ -11,8 +11,11 @@ PAGES_PER_MIB = 256
 
 # The columns of a `mem` record's rows, in their order; all but the name are pages or numbers.
 FIELDS = ("name", "given", "touched", "allocated", "active", "shared", "zero", "swapped",
-          "ballooned", "overhead", "target", "balloon", "shares")
-_SHOWN = ("given", "touched", "allocated", "active", "shared", "ballooned", "swapped", "target")
+          "ballooned", "overhead", "target", "balloon", "shares", "saved", "broken", "scanned",
+          "hints")
+_SHOWN = ("given", "touched", "allocated", "active", "shared", "saved", "ballooned", "swapped",
+          "target")
+_EVENTS = ("broken", "scanned", "hints")  # in the final table; not MiB but how often
 
 
 def mib(pages: float | None) -> str:
@@ -123,15 +126,20 @@ def headline(log: MemoryLog, sample: Sample) -> str:
     return ", ".join(words)
 
 
-def rows(sample: Sample, most: int) -> list[list[str]]:
+def _cells(guests: list[dict[str, int]], events: tuple[str, ...]) -> list[str]:
+    """One row, of one guest or several."""
+    sums = [sum(values.get(key, 0) for values in guests) for key in (*_SHOWN, *events)]
+    return [*map(mib, sums[:len(_SHOWN)]), *map(str, sums[len(_SHOWN):])]
+
+
+def rows(sample: Sample, most: int, events: tuple[str, ...] = ()) -> list[list[str]]:
     """One row per guest, the largest first; more than 'most' are summed up in the last row."""
     guests = sorted(sample.guests.items(),
                     key=lambda item: (-item[1].get("allocated", 0), item[0]))
     shown, rest = (guests, []) if len(guests) <= most else (guests[:most - 1], guests[most - 1:])
-    out = [[name, *(mib(values.get(key)) for key in _SHOWN)] for name, values in shown]
+    out = [[name, *_cells([values], events)] for name, values in shown]
     if rest:
-        out.append([f"{len(rest)} more",
-                    *(mib(sum(values.get(key, 0) for _, values in rest)) for key in _SHOWN)])
+        out.append([f"{len(rest)} more", *_cells([values for _, values in rest], events)])
     return out
 
 
@@ -163,10 +171,9 @@ def final_table(log: MemoryLog) -> str:
     sample, final = log.final_sample(), log.final()
     if sample is None or final is None or not sample.guests:
         return ""
-    sums = ["all", *(mib(sum(values.get(key, 0) for values in sample.guests.values()))
-                     for key in _SHOWN)]
-    text = "\n".join(table.plain([f"MiB at {sample.t_s:.1f} s", *_SHOWN],
-                                 [*rows(sample, 64), sums]))
+    sums = ["all", *_cells(list(sample.guests.values()), _EVENTS)]
+    text = "\n".join(table.plain([f"MiB at {sample.t_s:.1f} s", *_SHOWN, *_EVENTS],
+                                 [*rows(sample, 64, _EVENTS), sums]))
     return f"{text}\n{_verdict(final)}"
 
 

@@ -29,7 +29,7 @@ int mm_init(struct mm *mm, domid_t domid, uint64_t max_pages)
 
 void mm_stats(const struct mm *mm, struct mm_stats *out)
 {
-	for (unsigned k = 0; k < MMN_KINDS; k++)
+	for (unsigned k = 0; k < MMC_KINDS; k++)
 		out->frames[k] = mm_sum(mm, (enum mm_kind)k);
 }
 
@@ -68,7 +68,7 @@ static void rec_drop(struct mm *mm, struct gfn_rec *rec)
 		if (!mm->teardown.flushed)
 			tlb_shootdown_mm(mm);
 		mm->teardown.flushed = true;
-		share_put(m);
+		share_put(m, rec);
 	} else if (word & P2M_VALID) {
 		mm_count(mm, MMK_RETIRED, 1);
 		tlb_retire(mm, page_of(m));

@@ -38,14 +38,20 @@ enum mm_kind {
 	MMN_SHARING,		 /* touched, and shared now; the zero frame included */
 	MMN_ZERO,		 /* of these: the zero frame */
 	MMN_SWAPPED,
-	MMN_GONE, /* given up by the guest */
-	MMN_KINDS
+	MMN_GONE,    /* given up by the guest */
+	MMN_BROUGHT, /* of those sharing: had that frame before it was shared; see name.h */
+	MMN_KINDS,
+	/* Events since the domain's creation. */
+	MMC_BROKEN = MMN_KINDS, /* shares broken by writes */
+	MMC_SCANNED,		/* pages read by the scanner */
+	MMC_HINTS,		/* pages entered in the sharing table as a hint */
+	MMC_KINDS
 };
 
-#define MM_SHARDS 16
+#define MM_SHARDS 64
 /* Counters in shards, so that pCPUs working on one domain do not share a line. */
 struct mm_shard {
-	_Atomic int64_t frames[MMN_KINDS];
+	_Atomic int64_t frames[MMC_KINDS];
 	_Atomic int64_t tables_to; /* frames[MMK_HWTABLE] may reach this without a look at all */
 } CACHE_ALIGNED;
 
@@ -128,7 +134,7 @@ uint64_t mm_populate(struct mm *mm, gfn_t gfn, uint64_t n);
 bool mm_teardown(struct mm *mm, uint64_t budget);
 
 struct mm_stats {
-	int64_t frames[MMN_KINDS]; /* by enum mm_kind */
+	int64_t frames[MMC_KINDS]; /* by enum mm_kind */
 };
 /** mm_stats() - frames held now, by kind. A snapshot; exact at rest. */
 void mm_stats(const struct mm *mm, struct mm_stats *out);

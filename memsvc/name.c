@@ -52,7 +52,7 @@ void frame_become_private(struct mm *mm, struct page_info *pi, struct gfn_rec *r
 }
 
 /* What the counters say of a name with @word; @sign to add or to take away. */
-void name_account(struct mm *mm, uint64_t word, int sign)
+static void account(struct mm *mm, uint64_t word, bool brought, int sign)
 {
 	if (word & P2M_SPECIAL) {
 		mm_count(mm, MMK_SPECIAL, sign);
@@ -72,6 +72,8 @@ void name_account(struct mm *mm, uint64_t word, int sign)
 		mm_count(mm, MMN_SHARING, sign);
 		if (p2m_mfn(word).v == share_zero_frame().v)
 			mm_count(mm, MMN_ZERO, sign);
+		else if (brought)
+			mm_count(mm, MMN_BROUGHT, sign);
 	}
 }
 
@@ -79,10 +81,13 @@ void name_account(struct mm *mm, uint64_t word, int sign)
  * matters (the domain at rest). */
 bool name_move(struct mm *mm, struct gfn_rec *rec, uint64_t from, uint64_t to)
 {
+	/* Another may undo @to, and drop the reference, at once. */
+	bool brought = name_brought(rec, to);
+
 	if (!word_cas(rec, from, to))
 		return false;
-	name_account(mm, to, 1);
-	name_account(mm, from, -1);
+	account(mm, to, brought, 1);
+	account(mm, from, name_brought(rec, from), -1);
 	return true;
 }
 
@@ -169,10 +174,11 @@ static int break_share(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_
 	if (word & P2M_TOUCHED) {
 		counter_register(&nr_breaks);
 		counter_inc(&nr_breaks);
+		mm_count(mm, MMC_BROKEN, 1);
 	}
 	name_finish_break(mm, rec, gfn, to);
 	if (!zero)
-		share_put(old);
+		share_put(old, rec);
 	return 0;
 }
 
@@ -241,6 +247,6 @@ void name_drop(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word)
 		tlb_retire(mm, page_of(m));
 	} else if (m.v != share_zero_frame().v) {
 		tlb_shootdown_mm(mm);
-		share_put(m);
+		share_put(m, rec);
 	}
 }

@@ -31,6 +31,12 @@
  * leaves the sharing table and is freed by RCU: who found it there is an RCU reader, and share_get()
  * never brings 0 back.
  *
+ * What sharing saves: of the names that share a frame, the one whose own it was (BROUGHT) costs it, all
+ * others cost nothing. When that name leaves, the others keep the frame, which then is nobody's:
+ *   saved by a domain = its names that share - those that brought their frame
+ *   saved in all = sum of these - (shared frames - sum of BROUGHT) - (1 for the zero frame)
+ * REFS_BROUGHT in the count of references tells it, so each counter changes with the name's word.
+ *
  * Hypervisor context, RCU online, no sleeping, any pCPU. Lock-free.
  */
 #ifndef MEMSVC_NAME_H
@@ -50,7 +56,7 @@ enum name_state {
 
 struct name_view {
 	enum name_state state;
-	bool guarded, settled, pinned, table, zero, sampled, touched;
+	bool guarded, settled, pinned, table, zero, brought, sampled, touched;
 	mfn_t mfn; /* private, shared, breaking, special */
 	uint64_t word;
 };
@@ -121,8 +127,12 @@ bool name_sample_end(struct mm *mm, gfn_t gfn);
  * RCU section in which it was found. */
 bool share_get(mfn_t f);
 
-/** share_put() - drop one. Entries of the name that held it are gone, and flushed. */
-void share_put(mfn_t f);
+/** share_put() - drop one, @rec's (NULL: that of no name yet). Entries of the name that held it are
+ * gone, and flushed. */
+void share_put(mfn_t f, const struct gfn_rec *rec);
+
+/** share_refs() - references there are now. */
+uint32_t share_refs(mfn_t f);
 
 /** share_frames() - shared frames now, the zero frame not counted; exact at rest. */
 int64_t share_frames(void);

@@ -13,8 +13,15 @@ bool word_cas(struct gfn_rec *rec, uint64_t from, uint64_t to);
 /** name_move() - word_cas() and the counters. */
 bool name_move(struct mm *mm, struct gfn_rec *rec, uint64_t from, uint64_t to);
 
-/** name_account() - add (@sign 1) or take away (-1) a name with @word in the counters. */
-void name_account(struct mm *mm, uint64_t word, int sign);
+/* page_info.dom.refs: how many, and that the name in dom.rec, which had the frame before it was shared,
+ * still has its reference. */
+#define REFS_BROUGHT (1u << 31)
+#define REFS_COUNT(refs) ((refs) & ~REFS_BROUGHT)
+
+/** name_brought() - whether @word of @rec shares a frame that this name has brought. As long as the
+ * name's reference is there, from before it gets @word to after it has lost it, the answer is the
+ * same. */
+bool name_brought(const struct gfn_rec *rec, uint64_t word);
 
 /** frame_become_private() - a PG_HYP frame to be put behind @rec. */
 void frame_become_private(struct mm *mm, struct page_info *pi, struct gfn_rec *rec);

@@ -15,6 +15,14 @@
 static struct counter nr_shared = {.name = "frames_shared"};
 static struct counter nr_unshared = {.name = "frames_unshared"};
 
+bool name_brought(const struct gfn_rec *rec, uint64_t word)
+{
+	const struct page_info *pi = page_of(p2m_mfn(word));
+
+	return word & P2M_SHARED && word & P2M_TOUCHED && pi->dom.rec == rec &&
+	       atomic_load_explicit(&pi->dom.refs, memory_order_relaxed) & REFS_BROUGHT;
+}
+
 static uint64_t word_of(struct gfn_rec *rec)
 {
 	return rec ? atomic_load_explicit(&rec->word, memory_order_acquire) : 0;
@@ -54,6 +62,7 @@ void name_look(struct mm *mm, gfn_t gfn, struct name_view *out)
 	out->table = rec && atomic_load_explicit(&rec->pt, memory_order_relaxed);
 	out->mfn = word & P2M_VALID ? p2m_mfn(word) : INVALID_MFN;
 	out->zero = word & P2M_SHARED && p2m_mfn(word).v == share_zero_frame().v;
+	out->brought = rec && name_brought(rec, word);
 }
 
 bool name_is(struct mm *mm, gfn_t gfn, uint64_t word)
@@ -168,7 +177,8 @@ bool name_promote(struct mm *mm, gfn_t gfn, uint64_t word)
 
 	/* The reference first, since the guest may break the share at once. It also keeps other
 	 * promoters off. */
-	if (!rec || !is_settled(word) || !atomic_compare_exchange_strong(&pi->dom.refs, &none, 1))
+	if (!rec || !is_settled(word) ||
+	    !atomic_compare_exchange_strong(&pi->dom.refs, &none, REFS_BROUGHT | 1))
 		return false;
 	if (!name_move(mm, rec, word, p2m_reflag(word, P2M_SHARED, P2M_GUARD))) {
 		atomic_store(&pi->dom.refs, 0);
@@ -238,24 +248,31 @@ static void shared_free(struct rcu_head *h)
 	page_free(mfn_of(pi));
 }
 
-void share_put(mfn_t f)
+void share_put(mfn_t f, const struct gfn_rec *rec)
 {
 	struct page_info *pi = page_of(f);
-	uint32_t refs = atomic_load_explicit(&pi->dom.refs, memory_order_relaxed);
+	uint32_t refs = atomic_load_explicit(&pi->dom.refs, memory_order_relaxed), left;
 	CAS_LOOP(loop, "shared frame, put");
 
+	/* Only one name can be the one that brought it, and while it has its reference its record
+	 * is not another's. */
 	do {
 		BUG_ON(!refs || refs == REFS_DEAD);
-	} while (!atomic_compare_exchange_weak(&pi->dom.refs, &refs,
-					       refs == 1 ? REFS_DEAD : refs - 1) &&
-		 retry(&loop));
+		left = refs & REFS_BROUGHT && rec == pi->dom.rec ? REFS_COUNT(refs) : refs;
+		left = REFS_COUNT(left) == 1 ? REFS_DEAD : left - 1;
+	} while (!atomic_compare_exchange_weak(&pi->dom.refs, &refs, left) && retry(&loop));
 	retry_done(&loop);
-	if (refs != 1)
+	if (left != REFS_DEAD)
 		return;
 	share_table_forget(f);
 	counter_register(&nr_unshared);
 	counter_inc(&nr_unshared);
 	call_rcu((struct rcu_head *)pi->rcu, shared_free);
+}
+
+uint32_t share_refs(mfn_t f)
+{
+	return REFS_COUNT(atomic_load(&page_of(f)->dom.refs));
 }
 
 int64_t share_frames(void)

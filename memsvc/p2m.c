@@ -25,9 +25,10 @@ void mm_count(struct mm *mm, enum mm_kind kind, int64_t n)
 
 int64_t mm_sum(const struct mm *mm, enum mm_kind kind)
 {
+	unsigned n = MIN(MAX(nr_pcpus(), 1u), (unsigned)MM_SHARDS);
 	int64_t sum = 0;
 
-	for (unsigned i = 0; i < MM_SHARDS; i++) /* PAIRS: mm_count */
+	for (unsigned i = 0; i < n; i++) /* PAIRS: mm_count */
 		sum += atomic_load_explicit(&mm->shard[i].frames[kind], memory_order_acquire);
 	return sum;
 }

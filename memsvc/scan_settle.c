@@ -161,17 +161,19 @@ static bool merge(struct mm *mm, gfn_t gfn, uint64_t word, mfn_t f)
 		counter_inc(&scan_merged);
 		return true;
 	}
-	share_put(f);
+	share_put(f, NULL);
 	counter_inc(&scan_lost);
 	return false;
 }
 
-static void enter(mfn_t m, uint64_t hash)
+static void enter(struct mm *mm, mfn_t m, uint64_t hash)
 {
-	if (share_table_insert(hash, m, false))
+	if (share_table_insert(hash, m, false)) {
 		counter_inc(&scan_hints);
-	else
+		mm_count(mm, MMC_HINTS, 1);
+	} else {
 		counter_inc(&scan_full);
+	}
 }
 
 /* A settled page with its hash known: merge it, or see that it is entered. The frame that the name
@@ -200,7 +202,7 @@ static mfn_t settle(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t hash)
 		return f;
 	}
 	if (!c.entered)
-		enter(m, hash);
+		enter(mm, m, hash);
 	return m;
 }
 
@@ -307,6 +309,7 @@ static void read_page(struct mm *mm, struct outcome *o, const struct scan_page *
 		return;
 	}
 	counter_inc(&scan_scanned);
+	mm_count(mm, MMC_SCANNED, 1);
 	if (mfn_valid_value(follows) && guess(mm, o, ahead, follows))
 		return;
 	if (page_is_zero(data)) {
@@ -357,7 +360,7 @@ static void finish(struct mm *mm, const struct outcome *last, struct outcome *o)
 		o->frame = settle(mm, GFN(o->page->gfn), o->page->word, o->hash);
 	} else if (o->hash) {
 		o->frame = p2m_mfn(o->page->word);
-		enter(o->frame, o->hash);
+		enter(mm, o->frame, o->hash);
 	}
 	o->hash = 0;
 	link_frames(neighbours(last, o) ? last->frame : o->before, o->frame);

@@ -4,7 +4,7 @@
 #include "memsvc/swap.h"
 #include "torture.h"
 
-static int64_t swapped_names;
+static int64_t swapped_names, brought_frames;
 
 /* Every entry of every live L1 maps what its guest entry names, and no more than it permits. */
 static void check_leaves(struct mm *mm, struct gfn_rec *table)
@@ -46,7 +46,7 @@ static uint32_t refs[1u << 20]; /* names that mean a shared frame */
 static void check_names(unsigned dom)
 {
 	struct mm *mm = &odoms[dom].d->mm;
-	int64_t data = 0, touched = 0, sharing = 0, zero = 0, swapped = 0, gone = 0;
+	int64_t data = 0, touched = 0, sharing = 0, zero = 0, swapped = 0, gone = 0, brought = 0;
 	struct mm_stats st;
 
 	for (uint64_t g = 0; g < T_NAMES; g++) {
@@ -60,6 +60,7 @@ static void check_names(unsigned dom)
 		touched += v.touched;
 		sharing += v.touched && v.state == NAME_SHARED;
 		zero += v.touched && v.zero;
+		brought += v.brought;
 		swapped += v.state == NAME_SWAPPED;
 		gone += v.state == NAME_GONE;
 		data += v.state == NAME_PRIVATE;
@@ -76,6 +77,8 @@ static void check_names(unsigned dom)
 	expect(dom, "names of the zero frame", zero, st.frames[MMN_ZERO]);
 	expect(dom, "swapped names", swapped, st.frames[MMN_SWAPPED]);
 	expect(dom, "given-up names", gone, st.frames[MMN_GONE]);
+	expect(dom, "names that brought their shared frame", brought, st.frames[MMN_BROUGHT]);
+	brought_frames += brought;
 	swapped_names += swapped;
 }
 
@@ -90,15 +93,17 @@ static void check_shared(void)
 		if (!refs[i])
 			continue;
 		distinct++;
-		if (page_type(pi) != PG_SHARED || atomic_load(&pi->dom.refs) != refs[i])
+		if (page_type(pi) != PG_SHARED || share_refs(mfn_of(pi)) != refs[i])
 			torture_fail("at rest: frame %lx is meant by %u names and says %u (%lx)",
-				     (unsigned long)mfn_of(pi).v, refs[i],
-				     atomic_load(&pi->dom.refs),
+				     (unsigned long)mfn_of(pi).v, refs[i], share_refs(mfn_of(pi)),
 				     (unsigned long)atomic_load(&pi->state));
 	}
 	if (distinct != share_frames())
 		torture_fail("at rest: %ld shared frames, counted %ld", (long)distinct,
 			     (long)share_frames());
+	if (brought_frames > distinct)
+		torture_fail("at rest: %ld names brought %ld shared frames", (long)brought_frames,
+			     (long)distinct);
 	if (share_table_entries(true) > (uint64_t)distinct)
 		torture_fail("at rest: %lu entries in the sharing table for %ld shared frames",
 			     (unsigned long)share_table_entries(true), (long)distinct);
@@ -118,7 +123,7 @@ static void check_swap(void)
 void rest_check(void)
 {
 	memset(refs, 0, sizeof(refs));
-	swapped_names = 0;
+	swapped_names = brought_frames = 0;
 	for (unsigned d = 0; d < tc.domains; d++)
 		check_names(d);
 	check_shared();

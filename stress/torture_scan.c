@@ -131,7 +131,7 @@ static void merge(struct tcpu *t, struct scanner *s, struct candidate *c, struct
 	if (page_equal(arch_mfn_to_virt(f), page) && name_share(m, c->gfn, c->word, f)) {
 		t->n[S_MERGED]++;
 	} else {
-		share_put(f);
+		share_put(f, NULL);
 		*o = *c;
 	}
 }

@@ -157,7 +157,7 @@ Test(name, share_and_break)
 	cr_assert_eq(share_frames(), 1);
 	counts(1, 3, 2, 0);
 	cr_assert_eq(mm_gfn_to_mfn(mm, GFN(31)).v, f.v);
-	cr_assert_eq(page_of(f)->dom.refs, 2);
+	cr_assert_eq(share_refs(f), 2);
 	/* A third by the reference count alone. */
 	{
 		uint64_t w = guard(32);
@@ -180,6 +180,71 @@ Test(name, share_and_break)
 	cr_assert_not(share_get(f), "a frame on its way out");
 	host_sim_rcu_drain();
 	cr_assert_eq(page_type(page_of(f)), PG_FREE);
+	teardown();
+}
+
+static void brought(int64_t names, uint64_t which)
+{
+	struct name_view v;
+
+	cr_assert_eq(mm_sum(mm, MMN_BROUGHT), names);
+	if (!names)
+		return;
+	name_look(mm, GFN(which), &v);
+	cr_assert(v.brought);
+}
+
+/* A shared frame costs the name that brought it, and when that has left, nobody. */
+Test(name, who_brought_it)
+{
+	mfn_t f;
+
+	setup();
+	for (uint64_t g = 30; g < 33; g++)
+		fill(g, 5);
+	brought(0, 0);
+	f = share_pair(30, 31);
+	brought(1, 30);
+	cr_assert(share_get(f)); /* of no name: given back without one */
+	share_put(f, NULL);
+	brought(1, 30);
+	fill(31, 6);
+	brought(1, 30);
+	cr_assert_eq(share_refs(f), 1);
+	/* Again, and now he leaves. */
+	fill(31, 5);
+	{
+		uint64_t w = guard(31);
+
+		cr_assert(share_get(f));
+		cr_assert(name_share(mm, GFN(31), w, f));
+	}
+	brought(1, 30);
+	fill(30, 7);
+	brought(0, 0);
+	cr_assert_eq(share_frames(), 1);
+	/* He comes back as one who shares. */
+	fill(30, 5);
+	{
+		uint64_t w = guard(30);
+
+		cr_assert(share_get(f));
+		cr_assert(name_share(mm, GFN(30), w, f));
+	}
+	brought(0, 0);
+	counts(1, 3, 2, 0);
+	cr_assert_eq(mm_decrease(mm, GFN(30)), 0);
+	cr_assert_eq(mm_decrease(mm, GFN(31)), 0);
+	cr_assert_eq(share_frames(), 0);
+	brought(0, 0);
+	cr_assert_eq(mm_sum(mm, MMC_BROKEN), 2);
+	cr_assert_eq(share_breaks(), 2);
+	/* Given up, as broken. */
+	fill(33, 5);
+	f = share_pair(32, 33);
+	brought(1, 32);
+	cr_assert_eq(mm_decrease(mm, GFN(32)), 0);
+	brought(0, 0);
 	teardown();
 }
 
@@ -211,7 +276,7 @@ Test(name, given_up_and_promised_again)
 	cr_assert_eq(mm_decrease(mm, GFN(50)), 0);
 	cr_assert_eq(state(50), NAME_GONE);
 	cr_assert_not(mm_gfn_exists(mm, GFN(50)));
-	cr_assert_eq(page_of(f)->dom.refs, 1);
+	cr_assert_eq(share_refs(f), 1);
 	cr_assert_eq(mm_decrease(mm, GFN(50)), -XEN_EINVAL);
 	cr_assert_eq(name_touch(mm, 50, false, true), -XEN_EINVAL);
 	cr_assert_eq(mm_decrease(mm, GFN(51)), 0);

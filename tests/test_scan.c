@@ -150,6 +150,38 @@ static void passes(unsigned n)
 		slice();
 }
 
+/* What domains count is what there is, and comes to what is counted for all. At rest. */
+static void counters_conserve(void)
+{
+	int64_t sharing = 0, brought = 0, broken = 0, scanned = 0, hints = 0;
+	struct scan_stats s = stats();
+
+	for (unsigned d = 0; d < DOMAINS; d++) {
+		struct mm *mm = &dom[d]->mm;
+		int64_t names = 0, own = 0;
+
+		for (uint64_t g = 0; g < NAMES; g++) {
+			struct name_view v = look(d, g);
+
+			names += v.touched && v.state == NAME_SHARED;
+			own += v.brought;
+			cr_expect(!v.brought || (v.state == NAME_SHARED && !v.zero));
+		}
+		cr_expect_eq(mm_sum(mm, MMN_SHARING), names);
+		cr_expect_eq(mm_sum(mm, MMN_BROUGHT), own);
+		sharing += names;
+		brought += own;
+		broken += mm_sum(mm, MMC_BROKEN);
+		scanned += mm_sum(mm, MMC_SCANNED);
+		hints += mm_sum(mm, MMC_HINTS);
+	}
+	cr_expect_leq(brought, share_frames());
+	cr_expect_geq(sharing, brought);
+	cr_expect_eq(broken, (int64_t)share_breaks());
+	cr_expect_eq(scanned, (int64_t)s.scanned);
+	cr_expect_eq(hints, (int64_t)s.hints);
+}
+
 /* ---- what it finds ---- */
 
 Test(scan, equal_pages_get_one_frame_and_others_stay)
@@ -189,6 +221,11 @@ Test(scan, equal_pages_get_one_frame_and_others_stay)
 	cr_expect_eq(stats().scanned, s.scanned);
 	cr_expect_gt(stats().settled, s.settled);
 	cr_expect_eq(s.lost + s.full + s.changed, 0);
+	counters_conserve();
+	/* Every frame was somebody's, and still is his. */
+	cr_expect_eq(mm_sum(&dom[0]->mm, MMN_BROUGHT) + mm_sum(&dom[1]->mm, MMN_BROUGHT) +
+			     mm_sum(&dom[2]->mm, MMN_BROUGHT),
+		     100);
 }
 
 Test(scan, a_late_page_finds_the_hint_and_the_shared_frame)
@@ -469,6 +506,8 @@ Test(scan, any_order_keeps_the_contents)
 	weak_hash = true;
 	cr_expect_eq(random_run(seed_from_env() | 1, 60000), 0);
 	cr_expect_gt(stats().merged, 100);
+	counters_conserve();
+	cr_expect_gt(share_breaks(), 100);
 }
 
 Test(scan, without_the_comparison_contents_are_lost)
@@ -584,6 +623,12 @@ static void run_threads(enum host_rcu rcu)
 	host_threads_join();
 	cr_expect_eq(storm.wrong, 0);
 	cr_expect(enough(0), "hardly anything was shared");
+	for (unsigned i = 0; i < nr_pcpus(); i++) {
+		host_become(i);
+		rcu_thread_online();
+	}
+	host_become(0);
+	counters_conserve();
 }
 
 Test(scan, writers_and_scanners_qsbr)

@@ -25,7 +25,7 @@ def end(state: str, reason: str = "") -> str:
 def sample(seq: int, seconds: float, given: int, used: int) -> list[str]:
     """A memory sample in two records, as the hypervisor sends a large one."""
     head = '{"ev":"mem","seq":%d,"t_ns":%d' % (seq, seconds * 1e9)
-    return [head + ',"dom":[["g1",%d,1500,1000,512,256,128,64,32,40,2048,32,80]]}' % given,
+    return [head + ',"dom":[["g1",%d,1500,1000,512,256,128,64,32,40,2048,32,80,200,9,300,100]]}' % given,
             head + ',"total":{"frames":8192,"free":%d,"used":%d,"state":"high","tax":75,'
             '"given":%d,"touched":1500,"shared":256,"shared_frames":10,"saved":245,"swapped":64,'
             '"ballooned":32,"scanned":%d}}' % (8192 - used, used, given, seq * 1000)]

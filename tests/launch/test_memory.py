@@ -41,7 +41,7 @@ def log_of(*lines: str) -> memory.MemoryLog:
 
 class Samples(unittest.TestCase):
     def test_rows_of_several_records_make_one_sample(self) -> None:
-        more = '{"ev":"mem","seq":1,"t_ns":5,"dom":[["g2",10,1,1,1,0,0,0,0,0,10,0,80]]}'
+        more = '{"ev":"mem","seq":1,"t_ns":5,"dom":[["g2",10,1,1,1,0,0,0,0,0,10,0,80,0,0,0,0]]}'
         first, total = sample(1, 1.0, 2048, 1200)
         log = log_of(first, more)
         self.assertEqual(log.series, [])
@@ -49,7 +49,7 @@ class Samples(unittest.TestCase):
         self.assertEqual(sorted(log.series[0].guests), ["g1", "g2"])
         self.assertEqual(log.series[0].guests["g1"],
                          dict(zip(memory.FIELDS[1:], (2048, 1500, 1000, 512, 256, 128, 64, 32, 40,
-                                                      2048, 32, 80))))
+                                                      2048, 32, 80, 200, 9, 300, 100))))
         self.assertEqual(log.series[0].json()["total"]["used"], 1200)
 
     def test_a_sample_without_its_total_is_left_out(self) -> None:
@@ -99,7 +99,7 @@ class Views(unittest.TestCase):
     def test_tables(self) -> None:
         log = log_of(*sample(1, 1.0, 2048, 1200), *sample(2, 2.0, 2048, 1400))
         text = memory.final_table(log)
-        self.assertRegex(text, r"g1 +8\.0 +5\.9 +3\.9 +2\.0 +1\.0 +0\.1 +0\.2 +8\.0")
+        self.assertRegex(text, r"g1 +8\.0 +5\.9 +3\.9 +2\.0 +1\.0 +0\.8 +0\.1 +0\.2 +8\.0 +9 +300 +100")
         self.assertIn("68.4% of what was given", text)
         self.assertIn("saved: 1.0 MiB, 16.3% of what was touched", text)
         self.assertEqual(memory.final_table(memory.MemoryLog()), "")
