@@ -24,12 +24,15 @@ static unsigned nr_ranges;
 static uint64_t total, max_mfn;
 static mfn_t zero_frame;
 _Atomic bool memory_tight;
-/* Next index of never-used memory. One fetch_add per 64 frames. */
-static _Atomic uint64_t bump CACHE_ALIGNED;
-/* Depot: tag << 36 | mfn of the first frame of the first magazine; 0 in the low part: empty. */
-static _Atomic uint64_t depot CACHE_ALIGNED;
-/* Frames in use that no page cache counted: contiguous ones, and those of threads without one. */
-static _Atomic int64_t uncounted CACHE_ALIGNED;
+/* Written by all pCPUs, each with a line to itself: what is around them is only read. */
+static struct {
+	/* Next index of never-used memory. One fetch_add per 64 frames. */
+	_Atomic uint64_t bump CACHE_ALIGNED;
+	/* Depot: tag << 36 | mfn of the first magazine's first frame; 0 in the low part: empty. */
+	_Atomic uint64_t depot CACHE_ALIGNED;
+	/* Frames in use that no page cache counted: contiguous ones, and of threads without one. */
+	_Atomic int64_t uncounted CACHE_ALIGNED;
+} CACHE_ALIGNED shared;
 
 #define MFN_BITS 36
 #define MFN_MASK ((1ULL << MFN_BITS) - 1)
@@ -83,9 +86,9 @@ int frames_init(const struct mem_range *r, unsigned n)
 		start += padded(&ranges[i]);
 		total += ranges[i].n;
 	}
-	atomic_store(&bump, 0);
-	atomic_store(&depot, 0);
-	atomic_store(&uncounted, 0);
+	atomic_store(&shared.bump, 0);
+	atomic_store(&shared.depot, 0);
+	atomic_store(&shared.uncounted, 0);
 	memset(arch_mfn_to_virt(zero_frame), 0, PAGE_SIZE);
 	memset(page_of(zero_frame), 0, sizeof(struct page_info));
 	atomic_store(&page_of(zero_frame)->state, PG_STATE(PG_SHARED, PG_NO_OWNER, 0));
@@ -109,10 +112,10 @@ bool frames_bump(uint64_t *next, uint64_t *end)
 	for (;;) {
 		uint64_t at;
 
-		if (atomic_load_explicit(&bump, memory_order_relaxed) >=
+		if (atomic_load_explicit(&shared.bump, memory_order_relaxed) >=
 		    ranges[nr_ranges - 1].start + padded(&ranges[nr_ranges - 1]))
 			return false;
-		at = atomic_fetch_add_explicit(&bump, RUN, memory_order_relaxed);
+		at = atomic_fetch_add_explicit(&shared.bump, RUN, memory_order_relaxed);
 		for (unsigned i = 0; i < nr_ranges; i++) {
 			struct bump_range *r = &ranges[i];
 
@@ -130,14 +133,14 @@ bool frames_bump(uint64_t *next, uint64_t *end)
 void depot_push(const struct magazine *m)
 {
 	struct page_info *pi = page_of(MFN(m->head));
-	uint64_t old = atomic_load_explicit(&depot, memory_order_relaxed);
+	uint64_t old = atomic_load_explicit(&shared.depot, memory_order_relaxed);
 	CAS_LOOP(loop, "depot of free frames, put");
 
 	pi->free.mag_n = m->n;
 	do {
 		atomic_store_explicit(&pi->mag_next, old & MFN_MASK, memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak_explicit(
-			 &depot, &old, ((old >> MFN_BITS) + 1) << MFN_BITS | m->head,
+			 &shared.depot, &old, ((old >> MFN_BITS) + 1) << MFN_BITS | m->head,
 			 memory_order_release, memory_order_relaxed) &&
 		 retry(&loop));
 }
@@ -145,7 +148,7 @@ void depot_push(const struct magazine *m)
 /* Acquire. mag_next may be that of a magazine popped meanwhile: then the tag differs. PAIRS: depot */
 bool depot_pop(struct magazine *m)
 {
-	uint64_t old = atomic_load_explicit(&depot, memory_order_acquire);
+	uint64_t old = atomic_load_explicit(&shared.depot, memory_order_acquire);
 	struct page_info *pi;
 	uint64_t next;
 	CAS_LOOP(loop, "depot of free frames, get");
@@ -156,7 +159,8 @@ bool depot_pop(struct magazine *m)
 		pi = page_of(MFN(old & MFN_MASK));
 		next = atomic_load_explicit(&pi->mag_next, memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak_explicit(
-			 &depot, &old, ((old >> MFN_BITS) + 1) << MFN_BITS | (next & MFN_MASK),
+			 &shared.depot, &old,
+			 ((old >> MFN_BITS) + 1) << MFN_BITS | (next & MFN_MASK),
 			 memory_order_acquire, memory_order_acquire) &&
 		 retry(&loop));
 	m->head = old & MFN_MASK;
@@ -171,7 +175,7 @@ static mfn_t get_uncounted(void)
 	mfn_t f = page_cache_get(&c);
 
 	if (mfn_valid_value(f))
-		atomic_fetch_add_explicit(&uncounted, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&shared.uncounted, 1, memory_order_relaxed);
 	page_cache_drain(&c);
 	return f;
 }
@@ -182,7 +186,7 @@ static void put_uncounted(mfn_t f)
 
 	page_cache_put(&c, f);
 	page_cache_drain(&c);
-	atomic_fetch_sub_explicit(&uncounted, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&shared.uncounted, 1, memory_order_relaxed);
 }
 
 static void free_after_gp(struct rcu_head *h)
@@ -245,7 +249,7 @@ void page_free(mfn_t f)
 
 mfn_t frames_alloc_contig(uint64_t n)
 {
-	uint64_t old = atomic_load(&bump), new, at = 0;
+	uint64_t old = atomic_load(&shared.bump), new, at = 0;
 	struct bump_range *r = NULL;
 	CAS_LOOP(loop, "frames in a row");
 
@@ -261,10 +265,10 @@ mfn_t frames_alloc_contig(uint64_t n)
 		if (i == nr_ranges)
 			return INVALID_MFN;
 		new = at + ROUND_UP(n, (uint64_t)RUN);
-	} while (!atomic_compare_exchange_weak(&bump, &old, new) && retry(&loop));
+	} while (!atomic_compare_exchange_weak(&shared.bump, &old, new) && retry(&loop));
 	retry_done(&loop);
 
-	atomic_fetch_add(&uncounted, (int64_t)n);
+	atomic_fetch_add(&shared.uncounted, (int64_t)n);
 	/* Frames passed over, before and behind, go to the depot in magazines. */
 	struct page_cache c = {0};
 	uint64_t taken = r->first + (at - r->start);
@@ -298,7 +302,7 @@ uint64_t frames_max_mfn(void)
 
 uint64_t frames_free_count(void)
 {
-	int64_t used = atomic_load(&uncounted);
+	int64_t used = atomic_load(&shared.uncounted);
 
 	for (unsigned i = 0; i < nr_pcpus(); i++) {
 		struct pcpu *p = pcpu_get(i);

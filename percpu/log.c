@@ -23,7 +23,7 @@ struct log_hdr {
 static struct {
 	bool draining;
 	bool panicking;
-} writer;
+} CACHE_ALIGNED writer; /* beside it there may be what all pCPUs read */
 
 /*
  * log_ring.notify_state. The producer goes IDLE -> POSTED after it has published a record; the
