@@ -9,6 +9,7 @@ from typing import Any
 from launch import commute, heatmap, lines_run, report, run, scan_cost, ui
 from launch.errors import Parser, UsageError, XylemError
 from launch.paths import ROOT
+from launch.tally import Tally
 from launch.units import parse_int
 
 KNOWN = ROOT / "stress" / "commute_known.json"
@@ -139,6 +140,21 @@ def draw(pairs: list[commute.Pair]) -> str:
                               {(pair.a, pair.b): (len(pair.shared), len(pair.forced))
                                for pair in some}))
     return heatmap.picture(triangles)
+
+
+def test(tally: Tally, quick: bool, match: str) -> None:
+    """For ./xylem test: each boot's pairs against what is known; the scanner's cost."""
+    for domains, scanner in ((1, False), (2, False), (1, True)):
+        name = title(domains, scanner)
+        if match not in name or (quick and scanner):
+            continue
+        pairs = commute.run(domains, "scanner" if scanner else "", scanner, 900)
+        wrong = compare(pairs)
+        tally.add(f"lines: {name}: {len(pairs)} pairs", not wrong, "\n".join(wrong))
+    name = "the sharing scanner's cost for mmu_update"
+    if match in name:
+        data = scan_cost.measure(600)
+        tally.add(f"lines: {name}: {data['ratio']:.3f} times", data["ok"], json.dumps(data))
 
 
 def run_scan_cost(args: argparse.Namespace, timeout: float) -> int:

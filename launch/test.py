@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launch import build, model, qemutests, sourcecheck, ui
+from launch import build, model, profile_lines, qemutests, sourcecheck, ui
 from launch.errors import Parser, UsageError, XylemError
 from launch.paths import ROOT
 from launch.tally import Tally
@@ -119,6 +119,11 @@ def models(tally: Tally, args: argparse.Namespace) -> None:
     model.check(tally, tuple(m for m in model.MODELS if args.match in m.name))
 
 
+def lines(tally: Tally, args: argparse.Namespace) -> None:
+    """Commuting operations share no cache line; what the scanner costs mmu_update."""
+    profile_lines.test(tally, args.quick, args.match)
+
+
 GROUPS: dict[str, tuple[str, bool, Callable[[Tally, argparse.Namespace], None]]] = {
     # name: (title, also with --quick, function)
     "launcher": ("unit tests of the launcher", True, launcher),
@@ -133,6 +138,7 @@ GROUPS: dict[str, tuple[str, bool, Callable[[Tally, argparse.Namespace], None]]]
     "tidy": ("clang-tidy", False, sourcecheck.tidy),
     "model": ("models of the memory protocols", False, models),
     "boot": ("boots under QEMU", True, boots),
+    "lines": ("cache lines shared by commuting operations", False, lines),
 }
 
 
