@@ -15,6 +15,8 @@ from launch.tally import Tally
 COMMANDS = [
     ("memory churn under verifying guests", ["stress", "mem", "--small", "--seconds", "40"], 600,
      1),
+    ("many guests on an overcommitted host, all answering",
+     ["stress", "many", "--small", "--pcpus", "2"], 600, 1),
     *((f"ESX figure {figure}, small",
        ["bench", "esx", "--small", "--guest", "pattern", "--figure", str(figure)], 600, tries)
       for figure, tries in ((4, 1), (2, 3), (6, 3), (7, 3))),

@@ -3,9 +3,10 @@
 
 import unittest
 
-from launch import esx_policy, esx_sharing, plot, stress_mem
+from launch import esx_policy, esx_sharing, plot, stress_many, stress_mem
 from launch.control import check_words
 from launch.guestspec import expand
+from launch.records import LogLine
 
 
 class Formulas(unittest.TestCase):
@@ -45,6 +46,29 @@ class Plans(unittest.TestCase):
                "zero_pages": 1, "shared_share": 0.3, "saved_share": 0.2}
         charts = esx_sharing.charts([row], "linux")
         self.assertEqual(plot.charts_of({"charts": charts}, "x", []), charts)
+
+
+class Answers(unittest.TestCase):
+    def test_what_a_guest_says(self) -> None:
+        guest = stress_many.Guest("g")
+        self.assertEqual(guest.take([(1.0, "xylem-userspace 1.0"), (4.0, "xylem-answer q0 ok"),
+                                     (9.0, "xylem-answer q1 wrong"), (11.0, "xylem-answer")]),
+                         ["q0", "q1"])
+        self.assertEqual((len(guest.answers), guest.wrong), (2, 1))
+        guest.take([(10.0, "xylem-answer q2")])  # cut off
+        self.assertEqual(guest.wrong, 2)
+        self.assertEqual(guest.silence(2.0, 11.0), 5.0)
+        self.assertEqual(guest.silence(2.0, 30.0), 20.0)
+
+    def test_troubled_ends_are_told(self) -> None:
+        class Lab:
+            lines = {"a": [LogLine(1.0, "a", "xylem-dmesg-clean: 9 lines")],
+                     "b": [LogLine(1.0, "b", "xylem-dmesg-dirty: 1 lines")]}
+
+        data = {"guests": [{"name": "a", "state": "off", "reason": ""},
+                           {"name": "b", "state": "failed", "reason": "why"}]}
+        self.assertEqual(stress_many.after(Lab(), data, ["a", "b"]),  # type: ignore[arg-type]
+                         ["b: failed (why)", "b: xylem-dmesg-dirty: 1 lines"])
 
 
 class Verdicts(unittest.TestCase):
