@@ -10,6 +10,8 @@
 #ifndef CORE_ARCH_H
 #define CORE_ARCH_H
 
+#include <arch/uaccess.h>
+
 #include "core/types.h"
 
 struct vcpu;
@@ -80,14 +82,6 @@ void arch_flush_cache(void);
  * loads the hypervisor's own CR3). Called by core/run.c on the pCPU's own stack.
  */
 void arch_context_switch(struct vcpu *prev, struct vcpu *next);
-
-/**
- * copy_from_guest()/copy_to_guest() - access the current vCPU's guest-kernel address space.
- * Return 0, or -XEN_EFAULT when the range is not guest memory or not mapped so; A/D and
- * copy-on-write faults are resolved inside. No sleeping. Host build: plain pointers.
- */
-int copy_from_guest(void *dst, uint64_t gva, size_t len);
-int copy_to_guest(uint64_t gva, const void *src, size_t len);
 
 /**
  * arch_kernel_space() - @on: load the address space of the guest kernel, in which @v (current) has

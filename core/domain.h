@@ -269,4 +269,15 @@ static inline struct vcpu *current_vcpu(void)
 	return this_pcpu()->current;
 }
 
+static inline bool vcpu_event_pending(struct vcpu *v)
+{
+	vcpu_info_t *info;
+
+	if (unlikely(atomic_load(&v->evt.fifo_backlog) || v->evt.poll_listed))
+		vcpu_event_backlog(v);
+	info = atomic_load(&v->info);
+	return info && __atomic_load_n(&info->evtchn_upcall_pending, __ATOMIC_SEQ_CST) &&
+	       !__atomic_load_n(&info->evtchn_upcall_mask, __ATOMIC_SEQ_CST);
+}
+
 #endif

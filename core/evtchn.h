@@ -110,9 +110,14 @@ void evtchn_notify_hyp_port(struct domain *d, evtchn_port_t port);
 
 /* ---- delivery ---- */
 
-/** vcpu_event_pending() - the upcall is due: pending and not masked. Also the check before block.
+/**
+ * vcpu_event_pending() - the upcall is due: pending and not masked. Also the check before block.
+ * Inline, in core/domain.h: every return to a guest asks.
  */
-bool vcpu_event_pending(struct vcpu *v);
+static inline bool vcpu_event_pending(struct vcpu *v);
+
+/** vcpu_event_backlog() - its rare part: link what was left to @v, end its poll. */
+void vcpu_event_backlog(struct vcpu *v);
 
 /**
  * vcpu_mark_events_pending() - set evtchn_upcall_pending; on 0 -> 1 wake or kick @v. Exposed for

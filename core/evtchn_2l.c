@@ -17,44 +17,9 @@ static unsigned long *word_of(xen_ulong_t *map, evtchn_port_t port)
 	return &map[port / 64];
 }
 
-static bool test_and_set(unsigned long *w, unsigned bit)
-{
-	return __atomic_fetch_or(w, 1UL << bit, __ATOMIC_SEQ_CST) >> bit & 1;
-}
-
 static bool test(const unsigned long *w, unsigned bit)
 {
 	return __atomic_load_n(w, __ATOMIC_SEQ_CST) >> bit & 1;
-}
-
-/* Tell @v that word @sel of the bitmap has something. */
-static void select_word(struct vcpu *v, unsigned sel)
-{
-	vcpu_info_t *info = atomic_load(&v->info);
-
-	while (info) {
-		vcpu_info_t *now;
-
-		if (!test_and_set(&info->evtchn_pending_sel, sel))
-			vcpu_mark_events_pending(v);
-		/* PAIRS: ec_info_move: unless it moved, whoever moves it later marks everything. */
-		now = atomic_load(&v->info);
-		if (likely(now == info))
-			return;
-		info = now;
-	}
-}
-
-bool ec_2l_set_pending(struct domain *d, struct vcpu *v, evtchn_port_t port)
-{
-	if (port >= EVTCHN_2L_NR_CHANNELS)
-		return false;
-	if (test_and_set(word_of(d->shared->evtchn_pending, port), port % 64))
-		return false;
-	/* PAIRS: ec_2l_mask */
-	if (!test(word_of(d->shared->evtchn_mask, port), port % 64))
-		select_word(v, port / 64);
-	return true;
 }
 
 void ec_2l_clear_pending(struct domain *d, evtchn_port_t port)
@@ -74,7 +39,7 @@ void ec_2l_unmask(struct domain *d, struct vcpu *v, evtchn_port_t port)
 	if ((__atomic_fetch_and(word_of(d->shared->evtchn_mask, port), ~bit, __ATOMIC_SEQ_CST) &
 	     bit) &&
 	    test(word_of(d->shared->evtchn_pending, port), port % 64))
-		select_word(v, port / 64);
+		ec_select_word(v, port / 64);
 }
 
 bool ec_2l_is_pending(struct domain *d, evtchn_port_t port)

@@ -20,11 +20,12 @@ void vcpu_kick_for_event(struct vcpu *v)
 {
 	struct pcpu *p = this_pcpu();
 
-	/* Current and yet not running: it has blocked and the exit path has not switched yet. */
-	if (v == p->current && sched_is_running(&v->unit)) {
-		p->work |= WORK_EVENT;
+	/*
+	 * The way back to it looks for events anyway. Current and yet not running: it has blocked
+	 * and the exit path has not switched yet.
+	 */
+	if (v == p->current && sched_is_running(&v->unit))
 		return;
-	}
 	/* Before the vCPU was brought up there is nobody to look; it looks when it starts. */
 	if (!atomic_load(&v->is_up))
 		return;
@@ -32,7 +33,7 @@ void vcpu_kick_for_event(struct vcpu *v)
 	sched_wake(&v->unit);
 }
 
-void vcpu_mark_events_pending(struct vcpu *v)
+static inline void mark_pending(struct vcpu *v)
 {
 	vcpu_info_t *info = atomic_load(&v->info);
 
@@ -50,6 +51,29 @@ void vcpu_mark_events_pending(struct vcpu *v)
 	}
 }
 
+void vcpu_mark_events_pending(struct vcpu *v)
+{
+	mark_pending(v);
+}
+
+void ec_select_word(struct vcpu *v, unsigned sel)
+{
+	vcpu_info_t *info = atomic_load(&v->info);
+	uint64_t bit = 1ULL << sel;
+
+	while (info) {
+		vcpu_info_t *now;
+
+		if (!(__atomic_fetch_or(&info->evtchn_pending_sel, bit, __ATOMIC_SEQ_CST) & bit))
+			mark_pending(v);
+		/* PAIRS: ec_info_move: unless it moved, whoever moves it later marks everything. */
+		now = atomic_load(&v->info);
+		if (likely(now == info))
+			return;
+		info = now;
+	}
+}
+
 /* After a poll, take @v off the senders' mask. Only @v does so: a waker that did could hit the bit
  * of the next poll already. */
 static void poll_delist(struct vcpu *v)
@@ -60,17 +84,12 @@ static void poll_delist(struct vcpu *v)
 	atomic_fetch_and(&v->domain->evt.poll_mask[v->id / 64], ~(1ULL << v->id % 64));
 }
 
-bool vcpu_event_pending(struct vcpu *v)
+void vcpu_event_backlog(struct vcpu *v)
 {
-	vcpu_info_t *info;
-
-	if (unlikely(atomic_load(&v->evt.fifo_backlog)))
+	if (atomic_load(&v->evt.fifo_backlog))
 		ec_fifo_backlog(v);
-	if (unlikely(v->evt.poll_listed))
+	if (v->evt.poll_listed)
 		poll_delist(v);
-	info = atomic_load(&v->info);
-	return info && __atomic_load_n(&info->evtchn_upcall_pending, __ATOMIC_SEQ_CST) &&
-	       !__atomic_load_n(&info->evtchn_upcall_mask, __ATOMIC_SEQ_CST);
 }
 
 void evtchn_vcpu_init(struct vcpu *v)
@@ -104,6 +123,16 @@ void evtchn_vcpu_info_moved(struct vcpu *v, vcpu_info_t *new_info)
 	vcpu_kick_for_event(v);
 }
 
+static bool anyone_polls(struct domain *d)
+{
+	uint64_t any = 0;
+
+	/* PAIRS: ec_poll */
+	for (unsigned w = 0; w < ARRAY_SIZE(d->evt.poll_mask); w++)
+		any |= atomic_load(&d->evt.poll_mask[w]);
+	return any;
+}
+
 /*
  * The ABI can change under a sender (init_control, reset). Who changes it stores the new value and
  * then carries over what is pending in the old one; a sender raises, then looks again: one of the
@@ -125,7 +154,7 @@ void ec_raise(struct domain *d, struct evtchn *e, evtchn_port_t port, unsigned v
 		if (likely(now == abi))
 			break;
 	}
-	if (newly)
+	if (newly && unlikely(anyone_polls(d)))
 		evtchn_poll_wake(d, port);
 }
 

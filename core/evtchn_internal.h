@@ -126,8 +126,23 @@ static inline struct vcpu *ec_domain_vcpu(struct domain *d, unsigned id)
 	return id < d->max_vcpus && id < MAX_VCPUS ? d->vcpu[id] : NULL;
 }
 
+/** ec_select_word() - tell @v that word @sel of the 2-level bitmap has something. */
+void ec_select_word(struct vcpu *v, unsigned sel);
+
 /* core/evtchn_2l.c */
-bool ec_2l_set_pending(struct domain *d, struct vcpu *v, evtchn_port_t port);
+static inline bool ec_2l_set_pending(struct domain *d, struct vcpu *v, evtchn_port_t port)
+{
+	uint64_t bit = 1ULL << port % 64;
+
+	if (port >= EVTCHN_2L_NR_CHANNELS)
+		return false;
+	if (__atomic_fetch_or(&d->shared->evtchn_pending[port / 64], bit, __ATOMIC_SEQ_CST) & bit)
+		return false;
+	/* PAIRS: ec_2l_mask */
+	if (!(__atomic_load_n(&d->shared->evtchn_mask[port / 64], __ATOMIC_SEQ_CST) & bit))
+		ec_select_word(v, port / 64);
+	return true;
+}
 void ec_2l_clear_pending(struct domain *d, evtchn_port_t port);
 void ec_2l_unmask(struct domain *d, struct vcpu *v, evtchn_port_t port);
 bool ec_2l_is_pending(struct domain *d, evtchn_port_t port);

@@ -45,20 +45,18 @@ static long reset(struct domain *cur, const struct evtchn_reset *op)
 	return rc ? rc : evtchn_reset(cur);
 }
 
-long do_event_channel_op(uint64_t cmd, uint64_t arg)
+/* All operations but the two that guests issue all the time. */
+static long other_op(struct domain *d, uint64_t cmd, uint64_t arg)
 {
-	struct domain *d = current_vcpu()->domain;
 	union {
 		struct evtchn_bind_interdomain bind_interdomain;
 		struct evtchn_bind_virq bind_virq;
 		struct evtchn_bind_pirq bind_pirq;
 		struct evtchn_bind_ipi bind_ipi;
 		struct evtchn_close close;
-		struct evtchn_send send;
 		struct evtchn_status status;
 		struct evtchn_alloc_unbound alloc_unbound;
 		struct evtchn_bind_vcpu bind_vcpu;
-		struct evtchn_unmask unmask;
 		struct evtchn_reset reset;
 		struct evtchn_init_control init_control;
 		struct evtchn_expand_array expand_array;
@@ -69,12 +67,10 @@ long do_event_channel_op(uint64_t cmd, uint64_t arg)
 		[EVTCHNOP_bind_virq] = sizeof(u.bind_virq),
 		[EVTCHNOP_bind_pirq] = sizeof(u.bind_pirq),
 		[EVTCHNOP_close] = sizeof(u.close),
-		[EVTCHNOP_send] = sizeof(u.send),
 		[EVTCHNOP_status] = sizeof(u.status),
 		[EVTCHNOP_alloc_unbound] = sizeof(u.alloc_unbound),
 		[EVTCHNOP_bind_ipi] = sizeof(u.bind_ipi),
 		[EVTCHNOP_bind_vcpu] = sizeof(u.bind_vcpu),
-		[EVTCHNOP_unmask] = sizeof(u.unmask),
 		[EVTCHNOP_reset] = sizeof(u.reset),
 		[EVTCHNOP_init_control] = sizeof(u.init_control),
 		[EVTCHNOP_expand_array] = sizeof(u.expand_array),
@@ -89,10 +85,6 @@ long do_event_channel_op(uint64_t cmd, uint64_t arg)
 		return -XEN_EFAULT;
 
 	switch (cmd) {
-	case EVTCHNOP_send:
-		return evtchn_send(d, u.send.port);
-	case EVTCHNOP_unmask:
-		return evtchn_unmask(d, u.unmask.port);
 	case EVTCHNOP_bind_interdomain:
 		rc = bind_interdomain(d, &u.bind_interdomain);
 		out = true;
@@ -136,6 +128,21 @@ long do_event_channel_op(uint64_t cmd, uint64_t arg)
 	if (!rc && out && copy_to_guest(arg, &u, size[cmd]))
 		rc = -XEN_EFAULT;
 	return rc;
+}
+
+long do_event_channel_op(uint64_t cmd, uint64_t arg)
+{
+	struct domain *d = current_vcpu()->domain;
+	evtchn_port_t port;
+
+	_Static_assert(sizeof(port) == sizeof(struct evtchn_send) &&
+			       sizeof(port) == sizeof(struct evtchn_unmask),
+		       "a port is all they have");
+	if (cmd != EVTCHNOP_send && cmd != EVTCHNOP_unmask)
+		return other_op(d, cmd, arg);
+	if (copy_from_guest(&port, arg, sizeof(port)))
+		return -XEN_EFAULT;
+	return cmd == EVTCHNOP_send ? evtchn_send(d, port) : evtchn_unmask(d, port);
 }
 
 /* The hypercall's old form: the command in front of its argument. */

@@ -21,10 +21,25 @@
 #define HC_NR 64	   /* numbers at or above are unknown */
 #define HC_CONTINUE 0x4000 /* returned negated; outside the errno range */
 
-/* Arguments of the hypercall in progress; (cur), in struct vcpu. */
+/*
+ * (cur), in struct vcpu. The arguments that the continuation of the hypercall in progress will see;
+ * those whose bit is not in @changed are still the guest's. In a multicall, all are the entry's.
+ */
 struct hypercall_state {
 	uint64_t args[6];
+	uint32_t changed;
 };
+
+typedef long (*hypercall_fn)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+
+/* All callees; NULL for numbers without one. */
+extern const hypercall_fn hypercall_fns[HC_NR];
+
+/**
+ * hypercall_continues() - whether hypercall @nr returned @rc to be continued: then @args, which it
+ * had, are replaced by those that it changed.
+ */
+bool hypercall_continues(uint64_t nr, long rc, uint64_t args[6]);
 
 /**
  * hypercall_dispatch() - run hypercall @nr of the current vCPU.

@@ -88,14 +88,20 @@ void pcpu_online(void);
  * preempt_pending() - whether something else waits for this pCPU: poll it in long operations and
  * return -HC_CONTINUE when true. Any context; cheap.
  */
+static inline bool preempt_asked(void);
 static inline bool preempt_pending(void)
+{
+	return preempt_asked() || timer_heap_next(&this_pcpu()->timers) <= arch_now_ns();
+}
+
+/** preempt_asked() - the same without a look at the clock, which costs more than all the rest. */
+static inline bool preempt_asked(void)
 {
 	struct pcpu *p = this_pcpu();
 
 	return p->work || inbox_pending(&p->inbox) ||
 	       atomic_load_explicit(&p->tlb.req, memory_order_relaxed) !=
-		       atomic_load_explicit(&p->tlb.done, memory_order_relaxed) ||
-	       timer_heap_next(&p->timers) <= arch_now_ns();
+		       atomic_load_explicit(&p->tlb.done, memory_order_relaxed);
 }
 
 static inline void counter_add(const struct counter *c, uint64_t n)

@@ -4,33 +4,9 @@
 
 #include "percpu/pcpu.h"
 
-/* Only the owner writes its counter, so a load and a store do instead of an RMW. */
-static void advance(struct qsbr_state *s, uint64_t by)
-{
-	uint64_t v = atomic_load_explicit(&s->ctr, memory_order_relaxed);
-
-	/* PAIRS: qsbr_quiesce: the section that ends here is complete. */
-	atomic_store_explicit(&s->ctr, v + by, memory_order_release);
-}
-
-void qsbr_online(struct qsbr_state *s)
-{
-	BUG_ON(qsbr_is_online(s));
-	advance(s, 1);
-	/* PAIRS: qsbr_fence: the section that begins here reads after its counter is visible. */
-	atomic_thread_fence(memory_order_seq_cst);
-}
-
-void qsbr_offline(struct qsbr_state *s)
-{
-	BUG_ON(!qsbr_is_online(s));
-	advance(s, 1);
-}
-
 void qsbr_quiescent(struct qsbr_state *s)
 {
-	BUG_ON(!qsbr_is_online(s));
-	advance(s, 2);
+	qsbr_advance(s, 2, true);
 	/* PAIRS: qsbr_fence */
 	atomic_thread_fence(memory_order_seq_cst);
 }

@@ -30,13 +30,34 @@ struct qsbr_gp {
 	uint64_t snap[MAX_PCPUS];
 };
 
-void qsbr_online(struct qsbr_state *s);
-void qsbr_offline(struct qsbr_state *s);
 void qsbr_quiescent(struct qsbr_state *s);
 
 static inline bool qsbr_is_online(struct qsbr_state *s)
 {
 	return atomic_load_explicit(&s->ctr, memory_order_relaxed) & 1;
+}
+
+/* Only the owner writes its counter, so a load and a store do instead of an RMW. */
+static inline void qsbr_advance(struct qsbr_state *s, uint64_t by, bool online)
+{
+	uint64_t v = atomic_load_explicit(&s->ctr, memory_order_relaxed);
+
+	BUG_ON((v & 1) != online);
+	/* PAIRS: qsbr_quiesce: the section that ends here is complete. */
+	atomic_store_explicit(&s->ctr, v + by, memory_order_release);
+}
+
+/* Inline: every entry from a guest goes online, and every return offline. */
+static inline void qsbr_online(struct qsbr_state *s)
+{
+	qsbr_advance(s, 1, false);
+	/* PAIRS: qsbr_fence: the section that begins here reads after its counter is visible. */
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+static inline void qsbr_offline(struct qsbr_state *s)
+{
+	qsbr_advance(s, 1, true);
 }
 
 /**

@@ -7,6 +7,10 @@
 #include "core/x86/include/arch/cpu.h"
 #include "core/x86/include/arch/vcpu.h"
 
+#include "core/x86/include/arch/uaccess.h"
+
+int mock_copy_to_guest(uint64_t gva, const void *src, size_t len);
+
 #define do_fpu_taskswitch mock_taskswitch
 #define copy_to_guest mock_copy_to_guest
 #define arch_hypercall_page mock_hypercall_page

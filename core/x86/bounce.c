@@ -46,19 +46,20 @@ void pv_toggle_mode(struct vcpu *v)
 #define MASK_EVENTS 1u	  /* enter with the upcall masked */
 #define PUSH_ERROR 2u	  /* error code under rip */
 #define PUSH_SELECTORS 4u /* ds, es, fs, gs under rip: the failsafe frame */
+#define FRAME_BYTES 56	  /* without what may be pushed beside */
 
 /*
  * The frame, lowest address first: rcx, r11, [error or selectors], rip, cs with the saved upcall
  * mask in bits 32..39, rflags with IF as the guest had it, rsp, ss.
  */
-static void enter_kernel(struct vcpu *v, uint64_t eip, uint64_t cs, unsigned how, uint32_t error)
+static inline __attribute__((always_inline)) void
+enter_kernel(struct vcpu *v, uint64_t eip, uint64_t cs, unsigned how, uint32_t error)
 {
 	struct cpu_user_regs *r = guest_regs();
 	vcpu_info_t *info = atomic_load_explicit(&v->info, memory_order_relaxed);
 	uint8_t mask = info->evtchn_upcall_mask;
 	bool was_kernel = v->arch.kernel_mode;
-	uint64_t frame[12], sp;
-	unsigned n = 0;
+	uint64_t sp, at, saved_cs, saved_flags;
 
 	if (unlikely(!eip)) {
 		domain_crash(v->domain, "no handler for a trap taken at rip %lx (%s mode)",
@@ -71,31 +72,33 @@ static void enter_kernel(struct vcpu *v, uint64_t eip, uint64_t cs, unsigned how
 		pv_toggle_mode(v);
 		sp = v->arch.kernel_sp;
 	}
-	sp &= ~15UL;
-
-	frame[n++] = r->rcx;
-	frame[n++] = r->r11;
-	if (how & PUSH_ERROR)
-		frame[n++] = error;
+	at = sp = (sp & ~15UL) - FRAME_BYTES - (how & PUSH_ERROR ? 8 : 0) -
+		  (unlikely(how & PUSH_SELECTORS) ? 32 : 0);
+	if (unlikely(!guest_place_ok(sp) || !guest_place_ok(sp + 32)))
+		goto fault;
+	GUEST_STORE(r->rcx, at, fault);
+	GUEST_STORE(r->r11, at + 8, fault);
+	at += 16;
+	if (how & PUSH_ERROR) {
+		GUEST_STORE((uint64_t)error, at, fault);
+		at += 8;
+	}
 	if (unlikely(how & PUSH_SELECTORS)) {
-		frame[n++] = r->ds;
-		frame[n++] = r->es;
-		frame[n++] = r->fs;
-		frame[n++] = r->gs;
+		GUEST_STORE((uint64_t)r->ds, at, fault);
+		GUEST_STORE((uint64_t)r->es, at + 8, fault);
+		GUEST_STORE((uint64_t)r->fs, at + 16, fault);
+		GUEST_STORE((uint64_t)r->gs, at + 24, fault);
+		at += 32;
 	}
-	frame[n++] = r->rip;
-	frame[n++] = (uint64_t)(was_kernel ? (uint16_t)r->cs & ~3u : (uint16_t)r->cs) |
-		     (uint64_t)mask << 32;
-	frame[n++] = (r->rflags & ~(X86_FLAGS_IF | X86_FLAGS_IOPL)) | (mask ? 0 : X86_FLAGS_IF) |
-		     (uint64_t)v->arch.iopl << 12;
-	frame[n++] = r->rsp;
-	frame[n++] = r->ss;
-	sp -= n * 8;
-	if (unlikely(guest_write_words(sp, frame, n))) {
-		domain_crash(v->domain, "kernel stack at %lx not writable for a bounce frame",
-			     (unsigned long)sp);
-		return;
-	}
+	saved_cs = (uint64_t)(was_kernel ? (uint16_t)r->cs & ~3u : (uint16_t)r->cs) | (uint64_t)mask
+											      << 32;
+	saved_flags = (r->rflags & ~(X86_FLAGS_IF | X86_FLAGS_IOPL)) | (mask ? 0 : X86_FLAGS_IF) |
+		      (uint64_t)v->arch.iopl << 12;
+	GUEST_STORE(r->rip, at, fault);
+	GUEST_STORE(saved_cs, at + 8, fault);
+	GUEST_STORE(saved_flags, at + 16, fault);
+	GUEST_STORE(r->rsp, at + 24, fault);
+	GUEST_STORE((uint64_t)r->ss, at + 32, fault);
 	if (how & MASK_EVENTS)
 		info->evtchn_upcall_mask = 1;
 	r->rip = eip;
@@ -103,10 +106,15 @@ static void enter_kernel(struct vcpu *v, uint64_t eip, uint64_t cs, unsigned how
 	r->rflags = (r->rflags & ~CLEARED_ON_ENTRY) | X86_FLAGS_IF;
 	r->rsp = sp;
 	r->ss = FLAT_RING3_SS64;
-	r->entry_vector = TRAP_SYSCALL;
+	r->entry_vector = (uint16_t)r->cs == FLAT_RING3_CS64 ? TRAP_SYSCALL : 0;
+	return;
+fault:
+	domain_crash(v->domain, "kernel stack at %lx not writable for a bounce frame",
+		     (unsigned long)sp);
 }
 
-void pv_inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
+static inline __attribute__((always_inline)) void inject(struct vcpu *v, unsigned vector,
+							 unsigned push, uint32_t error)
 {
 	struct trap_info *ti = &v->arch.traps[vector];
 
@@ -117,8 +125,12 @@ void pv_inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 			     v->arch.kernel_mode ? "kernel" : "user");
 		return;
 	}
-	enter_kernel(v, ti->address, ti->cs,
-		     (has_error ? PUSH_ERROR : 0) | (TI_GET_IF(ti) ? MASK_EVENTS : 0), error);
+	enter_kernel(v, ti->address, ti->cs, push | (TI_GET_IF(ti) ? MASK_EVENTS : 0), error);
+}
+
+void pv_inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
+{
+	inject(v, vector, has_error ? PUSH_ERROR : 0, error);
 }
 
 void pv_inject_pf(struct vcpu *v, uint64_t cr2, uint32_t error)
@@ -127,7 +139,7 @@ void pv_inject_pf(struct vcpu *v, uint64_t cr2, uint32_t error)
 
 	info->arch.cr2 = cr2;
 	v->arch.ctrlreg[2] = cr2;
-	pv_inject(v, VEC_PF, true, error);
+	inject(v, VEC_PF, PUSH_ERROR, error);
 }
 
 void pv_deliver_events(struct vcpu *v)
@@ -189,7 +201,10 @@ long do_iret(void)
 	r->ss = (ic.ss & 0xffff) | 3;
 	r->rcx = ic.rcx;
 	r->r11 = ic.r11;
-	r->entry_vector = ic.flags & VGCF_in_syscall ? TRAP_SYSCALL : 0;
+	r->entry_vector = 0;
+	if ((ic.flags & VGCF_in_syscall) && (uint16_t)r->cs == FLAT_RING3_CS64 &&
+	    r->ss == FLAT_RING3_SS64)
+		r->entry_vector = TRAP_SYSCALL;
 	info->evtchn_upcall_mask = !(ic.rflags & X86_FLAGS_IF);
 	return ic.rax;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The way in and out of a guest. A trap or SYSCALL from a guest builds struct cpu_user_regs at the
- * top of the pCPU's stack (struct cpu_info) and calls C with interrupts off; C returns true when
- * SYSRET may be used. A trap inside the hypervisor nests on the same stack.
+ * top of the pCPU's stack (struct cpu_info) and calls C with interrupts off; C returns how to leave:
+ * by IRET (0) or by SYSRET (1), and whether the registers that C functions preserve still are the
+ * guest's (add 2). A trap inside the hypervisor nests on the same stack.
  */
 #include <arch/layout.h>
 
 /* struct cpu_user_regs; checked against the header in traps.c. */
+#define LEAVE_KEPT 2 /* enum leave of traps.c */
 #define R_VEC 124
 #define R_RIP 128
 #define R_CS 136
@@ -60,6 +62,28 @@ syscall_common:
 	xor %ebp, %ebp
 	sub $8, %rsp
 	call x86_syscall
+	sub $LEAVE_KEPT, %al
+	jb leave_full
+	mov 40(%rsp), %rbp
+	mov 64(%rsp), %r10
+	mov 72(%rsp), %r9
+	mov 80(%rsp), %r8
+	mov 104(%rsp), %rdx
+	mov 112(%rsp), %rsi
+	mov 120(%rsp), %rdi
+	test %al, %al
+	mov 88(%rsp), %rax
+	jz 1f
+	mov 136(%rsp), %rcx
+	mov 152(%rsp), %r11
+	mov 160(%rsp), %rsp
+	sysretq
+1:	mov 96(%rsp), %rcx
+	mov 56(%rsp), %r11
+	add $136, %rsp
+	jmp iret_guest
+leave_full:
+	add $LEAVE_KEPT, %al
 restore_guest:
 	add $8, %rsp
 	test %al, %al

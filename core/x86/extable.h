@@ -14,6 +14,12 @@
 	".balign 4\n\t.long " #from " - ., " #to " - .\n\t" \
 	".popsection\n\t"
 
+/* The same for the label 1 before it and the C label @fault of an asm goto. */
+#define EX_ENTRY_GOTO                                  \
+	".pushsection .ex_table, \"a\"\n\t"            \
+	".balign 4\n\t.long 1b - ., %l[fault] - .\n\t" \
+	".popsection\n\t"
+
 /** extable_find() - the fixup address for a fault at @rip, or 0. */
 uint64_t extable_find(uint64_t rip);
 

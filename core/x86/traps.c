@@ -3,6 +3,7 @@
  * Traps from guests and from the hypervisor itself. Every entry from a guest brings this pCPU
  * online for RCU and leaves through leave_to_guest().
  */
+#include <arch/rcu.h>
 #include <arch/x86.h>
 
 #include "core/arch.h"
@@ -30,48 +31,91 @@ _Static_assert(offsetof(struct cpu_user_regs, rip) == 128, "entry.S R_RIP");
 _Static_assert(offsetof(struct cpu_user_regs, cs) == 136, "entry.S R_CS");
 _Static_assert(offsetof(struct cpu_user_regs, ss) + 8 == 168, "entry.S, RSP0");
 _Static_assert(sizeof(struct cpu_info) == 216, "entry.S RSP0_FROM_TOP");
+_Static_assert(offsetof(struct cpu_user_regs, r10) == 56 &&
+		       offsetof(struct cpu_user_regs, rdi) == 112,
+	       "entry.S, the return from a hypercall");
+
+/* What the entry points return to entry.S: how to go on. */
+enum leave {
+	LEAVE_IRET,
+	LEAVE_SYSRET,
+	LEAVE_KEPT = 2 /* added: RBX and R12 to R15 still are the guest's */
+};
 
 extern char iret_guest[];
 NORETURN void x86_enter_guest(struct cpu_user_regs *regs, bool sysret);
-bool x86_syscall(struct cpu_user_regs *regs);
-bool x86_syscall32(struct cpu_user_regs *regs);
-bool x86_guest_trap(struct cpu_user_regs *regs);
+enum leave x86_syscall(struct cpu_user_regs *regs);
+enum leave x86_syscall32(struct cpu_user_regs *regs);
+enum leave x86_guest_trap(struct cpu_user_regs *regs);
 void x86_hyp_trap(struct cpu_user_regs *regs);
 
-static bool leave_to_guest(struct pcpu *p)
+static enum leave __attribute__((noinline)) leave_after_work(struct pcpu *p)
 {
 	run_before_guest(p);
-	rcu_thread_offline();
-	return pv_sysret_ok(guest_regs());
+	arch_rcu_offline(p);
+	return pv_sysret_ok(guest_regs()) ? LEAVE_SYSRET : LEAVE_IRET;
 }
 
-bool x86_syscall(struct cpu_user_regs *r)
+/* Without work for this pCPU, the registers that are saved are those to go back to. */
+static inline enum leave leave_to_guest(struct pcpu *p, struct cpu_user_regs *r, enum leave kept)
 {
-	struct pcpu *p = this_pcpu();
+	if (unlikely(p->work))
+		return leave_after_work(p);
+	if (unlikely(vcpu_event_pending(p->current))) {
+		pv_deliver_events(p->current);
+		if (unlikely(p->work))
+			return leave_after_work(p);
+	}
+	arch_rcu_offline(p);
+	return (pv_sysret_ok(r) ? LEAVE_SYSRET : LEAVE_IRET) + kept;
+}
+
+static void __attribute__((noinline)) hypercall_again(struct cpu_user_regs *r, uint64_t nr, long rc)
+{
+	uint64_t args[6] = {r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9};
+
+	if (hypercall_continues(nr, rc, args))
+		arch_hypercall_restart((unsigned)nr, args);
+	else
+		r->rax = (uint64_t)rc;
+}
+
+static inline void hypercall(struct vcpu *v, struct cpu_user_regs *r)
+{
+	uint32_t nr = (uint32_t)r->rax;
+	long rc = -XEN_ENOSYS;
+
+	v->cnt.hypercalls++;
+	if (likely(nr < HC_NR && hypercall_fns[nr]))
+		rc = hypercall_fns[nr](r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
+	if (unlikely(rc == -HC_CONTINUE))
+		hypercall_again(r, nr, rc);
+	else
+		r->rax = (uint64_t)rc;
+}
+
+enum leave x86_syscall(struct cpu_user_regs *r)
+{
+	struct pcpu *p = container_of(r, struct cpu_info, regs)->pcpu;
 	struct vcpu *v = p->current;
 
-	rcu_thread_online();
-	if (likely(v->arch.kernel_mode)) {
-		uint64_t args[6] = {r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9};
-		long ret;
-
-		if (likely(hypercall_dispatch((unsigned)r->rax, args, &ret)))
-			r->rax = ret;
-	} else {
+	arch_rcu_online(p);
+	if (likely(v->arch.kernel_mode))
+		hypercall(v, r);
+	else
 		pv_syscall(v, &v->arch.syscall);
-	}
-	return leave_to_guest(p);
+	return leave_to_guest(p, r, LEAVE_KEPT);
 }
 
 /* In 32-bit code SYSCALL never is a hypercall: the 64-bit guest kernel has none of it. */
-bool x86_syscall32(struct cpu_user_regs *r)
+enum leave x86_syscall32(struct cpu_user_regs *r)
 {
 	struct pcpu *p = this_pcpu();
 
-	(void)r;
-	rcu_thread_online();
+	arch_rcu_online(p);
+	r->entry_vector = 0; /* CS is not the flat one */
 	pv_syscall(p->current, &p->current->arch.syscall32);
-	return leave_to_guest(p);
+	return leave_to_guest(p, r, 0);
 }
 
 /* Move the guest back onto its hypercall instruction; see core/hypercall.h. */
@@ -245,17 +289,17 @@ static void guest_exception(struct vcpu *v, struct cpu_user_regs *r, unsigned ve
 	}
 }
 
-bool x86_guest_trap(struct cpu_user_regs *r)
+enum leave x86_guest_trap(struct cpu_user_regs *r)
 {
-	struct pcpu *p = this_pcpu();
+	struct pcpu *p = container_of(r, struct cpu_info, regs)->pcpu;
 	unsigned vector = r->entry_vector & 0xff;
 
-	rcu_thread_online();
+	arch_rcu_online(p);
 	if (vector >= 32)
 		irq(p, vector);
 	else
 		guest_exception(p->current, r, vector);
-	return leave_to_guest(p);
+	return leave_to_guest(p, r, 0);
 }
 
 /*
@@ -278,9 +322,7 @@ static void bad_iret(struct cpu_user_regs *r)
 	 * end, of which a message tells: its interrupt can't be taken before a return succeeds.
 	 */
 	this_pcpu()->work |= WORK_INBOX;
-	bool sysret = leave_to_guest(this_pcpu());
-
-	x86_enter_guest(g, sysret);
+	x86_enter_guest(g, leave_to_guest(this_pcpu(), g, 0) == LEAVE_SYSRET);
 }
 
 void x86_hyp_trap(struct cpu_user_regs *r)

@@ -40,21 +40,16 @@ static size_t copy_words(void *dst, const void *src, size_t len)
 	return len;
 }
 
-int copy_from_guest(void *dst, uint64_t gva, size_t len)
+int copy_from_guest_any(void *dst, uint64_t gva, size_t len)
 {
 	if (unlikely(!guest_range_ok(gva, len)))
 		return -XEN_EFAULT;
 	return likely(copy_words(dst, (const void *)gva, len) == 0) ? 0 : -XEN_EFAULT;
 }
 
-int copy_to_guest(uint64_t gva, const void *src, size_t len)
+int copy_to_guest_any(uint64_t gva, const void *src, size_t len)
 {
 	if (unlikely(!guest_range_ok(gva, len)))
 		return -XEN_EFAULT;
 	return likely(copy_words((void *)gva, src, len) == 0) ? 0 : -XEN_EFAULT;
-}
-
-int guest_write_words(uint64_t gva, const uint64_t *words, unsigned n)
-{
-	return copy_to_guest(gva, words, n * 8UL);
 }

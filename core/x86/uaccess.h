@@ -17,9 +17,4 @@ static inline bool guest_range_ok(uint64_t va, uint64_t len)
 	return end <= GUEST_LOW_END || va >= HYP_VIRT_END;
 }
 
-/**
- * guest_write_words() - write @n words at @gva upwards, the range being checked once. For bounce frames.
- */
-int guest_write_words(uint64_t gva, const uint64_t *words, unsigned n);
-
 #endif

@@ -9,7 +9,7 @@
 #include <xen/xen.h>
 
 /* Own bits for the upper half of the trap word, beside the vector (cpu_user_regs.entry_vector). */
-#define TRAP_SYSCALL 0x100u /* entered by SYSCALL: SYSRET may return */
+#define TRAP_SYSCALL 0x100u /* SYSRET may return; CS and SS are the flat ones then */
 
 #define GDT_GUEST_PAGES 14
 
