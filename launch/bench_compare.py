@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from launch import build, compare, debian, report, svg
+from launch import build, compare, compare_linux, debian, report, svg
 from launch.compare import Run, Work
 from launch.errors import Parser, XylemError
 from launch.guestspec import Guest
@@ -18,6 +18,8 @@ EPILOG = """\
 Both hypervisors boot on the same QEMU machine with one pCPU and -icount shift=0, where a tick of
 the TSC is an instruction, Xen with the guest as its Domain0. 'micro' is guest/roles/bench*.c:
 the median of single operations. What a guest pays for the call itself is part of each figure.
+'linux' is Debian's kernel with guest/linux/bench.c as its first process, one vCPU; there, boots
+count the time in which the CPU sleeps as well, and a Domain0 also looks for the machine's devices.
 """
 
 
@@ -99,7 +101,8 @@ def main(argv: list[str]) -> int:
 
     where = build.hypervisor()
     systems = {"xen": compare.xen_image(), "xylem": where / "xylem.elf"}
-    works = {"micro": lambda: micro(where, samples, timeout)}
+    works = {"micro": lambda: micro(where, samples, timeout),
+             "linux": lambda: compare_linux.work(where, timeout)}
     ops: list[dict[str, Any]] = []
     log = open(args.log, "w", encoding="utf-8") if args.log else None
     try:

@@ -72,19 +72,19 @@ class _Libraries:
         return self._where[soname]
 
 
-def _stress_files() -> dict[str, bytes]:
-    """stress-ng with the libraries it needs, by path in the initramfs."""
+def program_files(package: str, path: str) -> dict[str, bytes]:
+    """A package's program with the libraries it needs, by path in the initramfs."""
     libraries = _Libraries()
-    program = libraries.add("stress-ng") / "usr" / "bin" / "stress-ng"
-    files = {"usr/bin/stress-ng": program.read_bytes()}
+    program = libraries.add(package) / path
+    files = {path: program.read_bytes()}
     todo, done = _needed(program), set()
     while todo:
         soname = todo.pop()
         if soname in done:
             continue
         done.add(soname)
-        _, path, _ = libraries.find(soname)
-        target = path.resolve()
+        _, library, _ = libraries.find(soname)
+        target = library.resolve()
         folder = "lib64" if soname.startswith("ld-linux") else "lib/x86_64-linux-gnu"
         files[f"{folder}/{soname}"] = target.read_bytes()
         todo += _needed(target)
@@ -112,7 +112,7 @@ def _archive(stress: bool, script: bytes | None) -> bytes:
     if script is not None:
         archive.file("xylem-task", script, 0o755)
     if stress:
-        for name, data in _stress_files().items():
+        for name, data in program_files("stress-ng", "usr/bin/stress-ng").items():
             archive.file(name, data, 0o755)
     return archive.finish()
 
