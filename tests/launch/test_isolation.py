@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""The isolation benchmark's options and arithmetic."""
+
+import unittest
+from unittest import mock
+
+from launch import bench_isolation as isolation
+from launch.bench_isolation import Good
+from launch.errors import UsageError, XylemError
+from launch.guestspec import parse_guest
+from launch.plot import charts_of
+from tests.launch.helpers import quiet
+
+
+class Isolation(unittest.TestCase):
+    def test_guests_are_of_one_weight_and_known_to_the_launcher(self) -> None:
+        for hog in isolation.HOGS:
+            guests = [parse_guest(text, 4)[0] for text in isolation.specs(hog, 4, 3)]
+            self.assertEqual({guest.weight for guest in guests}, {256})
+            self.assertEqual([guest.vcpus for guest in guests], [1, 1, 4])
+            self.assertIn("mode=", guests[2].cmdline)
+
+    def test_last_lines(self) -> None:
+        line = "mini: PASS role=work units=%d running_ns=500000000 vcpus=1"
+        goods = isolation.parse({"good1": ["x", line % 100], "good2": [line % 200]})
+        self.assertEqual([good.units for good in goods], [100, 200])
+        self.assertEqual(goods[1].progress(1), 200)
+        self.assertEqual(goods[1].progress(2), 400)
+        with self.assertRaises(XylemError):
+            isolation.parse({"good1": [line % 100], "good2": ["mini: FAIL role=work"]})
+
+    def test_the_fair_neighbour_comes_first(self) -> None:
+        self.assertEqual(isolation.choose("tables,cpu"), ["cpu", "tables"])
+        self.assertEqual(isolation.choose(None)[0], "cpu")
+        with self.assertRaises(UsageError):
+            isolation.choose("disk")
+
+    def run_with(self, units: int, pcpus: int) -> list[dict[str, object]]:
+        """Losses when good guests do so many units beside an antagonist, 1000 beside the other."""
+        def case(hog: str, *_: object) -> tuple[list[Good], int]:
+            done = 1000 if hog == "cpu" else units
+            return [Good("good1", done, 10**9), Good("good2", done, 10**9)], 0
+        with mock.patch.object(isolation, "run_case", case), quiet():
+            return isolation.measure(["cpu", "forks"], pcpus, 1, 1)
+
+    def test_losses(self) -> None:
+        results = self.run_with(951, 1)
+        self.assertAlmostEqual(float(str(results[-1]["loss"])), 0.049)
+        self.assertTrue(all(one["ok"] for one in results))
+        self.assertFalse(self.run_with(949, 1)[-1]["ok"])
+        self.assertIsNone(self.run_with(100, 2)[-1]["ok"])
+
+    def test_the_chart_can_be_drawn(self) -> None:
+        chart = isolation.chart(self.run_with(990, 1), 1)
+        self.assertEqual(charts_of({"charts": [chart]}, "x", []), [chart])
+        self.assertEqual(chart["categories"], ["cpu", "forks"])
+
+
+if __name__ == "__main__":
+    unittest.main()
