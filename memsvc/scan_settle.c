@@ -375,12 +375,13 @@ void scan_hash(struct mm *mm, const struct scan_page *page, const struct scan_pa
 	finish(mm, &none, &o);
 }
 
-/* What is behind the name before @page, if that is shared. */
+/* What is behind the name before @page, if that is shared. Not across a run of names that scanners
+ * take as one: another pCPU may be at work there. */
 static mfn_t shared_before(struct mm *mm, const struct scan_page *page)
 {
 	struct name_view v;
 
-	if (!page->gfn)
+	if (page->gfn % RECS_PER_LEAF == 0)
 		return INVALID_MFN;
 	name_look(mm, GFN(page->gfn - 1), &v);
 	return v.state == NAME_SHARED && !v.zero ? v.mfn : INVALID_MFN;

@@ -23,7 +23,9 @@
 
 #include "core/domain.h"
 
-#define VIEW_BATCH 8192 /* pages in one call, at most */
+/* Pages in one call, at most. The more, the fewer flushes, and the more of what the kernel needs is
+ * still in the cache; a write to them waits until all are mapped, for some 10 ms. */
+#define VIEW_BATCH 8192
 
 struct view {
 	struct mm *mm;
