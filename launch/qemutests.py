@@ -218,4 +218,9 @@ def run_all(tally: Tally, quick: bool, match: str) -> None:
     if match in locktests.NAME and not quick:
         wrong = locktests.run()
         tally.add(f"boot: {locktests.NAME}", not wrong, wrong)
+    name = "independent work costs the same on 1, 2 and 4 pCPUs"
+    if match in name and not quick:
+        status, output = ui.watch(name, [sys.executable, "-m", "launch", "bench", "scale", "--small",
+                                         "--check"], timeout=900)
+        tally.add(f"boot: {name}", status == 0, output)
     memtests.run_all(tally, quick, match)

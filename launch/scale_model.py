@@ -16,7 +16,9 @@ Assumptions:
 - A move costs transfer_ns, whichever line. Defaults: near_ns between cores of a socket, far_ns
   between sockets, and partners are drawn evenly. Published measurements of current two-socket
   servers give about 40 to 60 ns and 100 to 150 ns; on one socket all cost near_ns.
-- A line's moves are counted with the cores taking turns, operation by operation. It is a server for
+- A line's moves are counted with the cores taking turns, operation by operation, and one waits for
+  each; a processor overlaps moves that do not depend on each other, so that much moving is judged
+  too hard. A line is a server for
   as many cores as were seen to move it; if these are fewer than half of all, they only wait for it.
 - A lock is held for the whole operation and one move.
 - Turbo, hyper-threads, interrupts and the guests' own work are left out.

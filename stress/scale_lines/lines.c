@@ -295,6 +295,7 @@ static void begin(unsigned seats, enum layout layout)
 		for (first = 0; first < seats && seat_of(first)->vcpu;)
 			first++;
 	}
+	host_sim_rcu_drain(); /* no timer of its is left to be in the way */
 	for (unsigned i = 0; i < seats; i++) {
 		host_become(i);
 		world_leave();

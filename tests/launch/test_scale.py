@@ -11,7 +11,8 @@ from launch.scale_model import Cost, Machine
 def row(op: str, pcpus: int, value: float, transfers: float = 0.0, **more: Any) -> dict[str, Any]:
     """One of lines[] and of qemu.ops[] at once."""
     return {"op": op, "layout": "domains", "pcpus": pcpus, "control": False, "locked": False,
-            "blocks": value, "instructions": value, "transfers": transfers, "hot": [], **more}
+            "blocks": value, "most": value, "instructions": value, "transfers": transfers,
+            "hot": [], **more}
 
 
 class Model(unittest.TestCase):
@@ -66,7 +67,7 @@ class Results(unittest.TestCase):
         good = [row("mmu_update", 1, 100), row("mmu_update", 4, 104),
                 row("one counter", 1, 1, control=True), row("one counter", 4, 1, 0.5, control=True)]
         self.assertEqual(bench_scale.verdicts({"lines": good}), [])
-        for bad, text in ((row("mmu_update", 4, 106), "change by"),
+        for bad, text in ((row("mmu_update", 4, 106), "changes by"),
                           (row("mmu_update", 4, 100, 0.25), "moves")):
             wrong = bench_scale.verdicts({"lines": [good[0], bad, *good[2:]]})
             self.assertEqual(len(wrong), 1, wrong)
@@ -101,7 +102,8 @@ class Guests(unittest.TestCase):
     def test_windows(self) -> None:
         ops = scale_guest.announced(["scale: op 3 10 2 event send", "mini: PASS"])
         windows = [{"rec": "window", "dump": 3, "op": 3, "cpu": cpu, "hv": 2000 + spin,
-                    "spin": spin, "irq": 0, "transfers": cpu * 20} for cpu, spin in ((0, 0), (1, 400))]
+                    "spin": spin, "irq": 0, "transfers": cpu * 20}
+                   for cpu, spin in ((0, 0), (1, 400))]
         found = scale_guest.gather(windows, ops, "vcpus", 2)[0]
         self.assertEqual((found["instructions"], found["least"], found["most"]), (100, 100, 100))
         self.assertEqual((found["spin"], found["transfers"]), (10, 0.5))
