@@ -17,6 +17,10 @@ COMMANDS = [
      1),
     ("many guests on an overcommitted host, all answering",
      ["stress", "many", "--small", "--pcpus", "2"], 600, 1),
+    ("stress suite, small",
+     ["stress", "--seconds", "1", "--seed", "1", "--only",
+      "hypercalls,events,timers,vcpus,mmu,migrate,churn,mix"], 600, 1),
+    ("isolation, small", ["bench", "isolation", "--seconds", "2"], 600, 1),
     *((f"ESX figure {figure}, small",
        ["bench", "esx", "--small", "--guest", "pattern", "--figure", str(figure)], 600, tries)
       for figure, tries in ((4, 1), (2, 3), (6, 3), (7, 3))),

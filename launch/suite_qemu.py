@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from launch import ui
+from launch import build, ui
 from launch.errors import XylemError
 from launch.lab import Instance
 from launch.suite_result import Job, Result
@@ -89,12 +89,13 @@ def drive(job: Job, guests: Guests, words: list[str],
           step: Callable[[Instance, Result], None] | None = None) -> Result:
     """Run the guests to their end; 'step' is called all the time with the live instance."""
     result = job.result()
+    build.hypervisor()  # before the clock of the instance runs
     with tempfile.TemporaryDirectory(prefix="xylem-suite-") as temp:
         log = Path(temp) / "log"
         with Instance(f"stress {job.part}", [*words, *guests.words],
                       3 * job.seconds + BOOT_S) as lab:
             if step:
-                lab.until(lambda: bool(lab.total), "booting", 120)
+                lab.until(lambda: bool(lab.total), "booting", 300)
             while lab.running():
                 lab.update()
                 if step:
@@ -190,7 +191,7 @@ class Churn:
 
     def __init__(self, job: Job) -> None:
         self._chance = Commander(job)
-        self._made = 0
+        self.made = 0
         self.used: list[int] = []  # frames in use while nothing that was made lives
         self.over = False
 
@@ -229,14 +230,16 @@ class Churn:
     def step(self, lab: Instance, result: Result) -> None:
         """One command."""
         pick = self._chance.random
+        if not self.used:
+            self._settle(lab)
         if not self._chance.left():
             if not self.over:
                 self._settle(lab)
                 self.over = True
                 lab.ctl("destroy", KEEPER)
             return
-        if self._made and self._made % 20 == 0:
-            self._made += 1
+        if self.made and self.made % 20 == 0:
+            self.made += 1
             self._settle(lab)
             return
         running = self._running(lab)
@@ -245,8 +248,8 @@ class Churn:
             result.operations += 1
             return
         template = pick.choice(TEMPLATES)
-        self._made += 1
-        lab.ctl("create", f"c{self._made}", template, *self._words(template))
+        self.made += 1
+        lab.ctl("create", f"c{self.made}", template, *self._words(template))
         result.operations += 1
 
 
@@ -264,7 +267,8 @@ def churn(job: Job) -> Result:
     result = drive(job, guests, ["--pcpus", "4", "--mem-period", "500"], work.step)
     if len(work.used) > 1:
         grown = work.used[-1] - work.used[0]
-        result.note = f"frames in use when all were gone: {work.used[0]} at first, {grown:+} at last"
+        result.note = (f"frames in use when all were gone: {work.used[0]} at first, {grown:+} "
+                       f"after {work.made} domains")
         # Kept for the next domain with the same id, and in caches of each pCPU.
         if grown > 64 * ALIVE:
             result.wrong.append(f"{grown} more frames are in use than at first: {work.used}")
