@@ -208,7 +208,8 @@ bool memctl_reserve(uint64_t pages)
 			memctl_look();
 			return false;
 		}
-	} while (!atomic_compare_exchange_weak(&memctl.reserved, &old, old + pages) && retry(&loop));
+	} while (!atomic_compare_exchange_weak(&memctl.reserved, &old, old + pages) &&
+		 retry(&loop));
 	return true;
 }
 
