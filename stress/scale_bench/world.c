@@ -55,7 +55,7 @@ enum layout layout_of(const char *s)
 {
 	if (!strcmp(s, layout_name(APART)))
 		return APART;
-	if (strcmp(s, layout_name(ONE)))
+	if (strcmp(s, layout_name(ONE)) != 0)
 		die("'%s' is neither %s nor %s", s, layout_name(APART), layout_name(ONE));
 	return ONE;
 }

@@ -244,29 +244,33 @@ static void unit(const struct scale_op *op, unsigned cpu, bool follow)
 
 /* ---- one operation --------------------------------------------------------------------------- */
 
+/* Numbers of lines. */
 static int hotter(const void *a, const void *b)
 {
-	const struct line *x = *(struct line *const *)a, *y = *(struct line *const *)b;
+	uint32_t x = lines[*(const unsigned *)a].transfers;
+	uint32_t y = lines[*(const unsigned *)b].transfers;
 
-	return x->transfers < y->transfers ? 1 : x->transfers > y->transfers ? -1 : 0;
+	return (x < y) - (x > y);
 }
 
 static void report_hot(double ops)
 {
-	struct line **hot = calloc(nr_lines + 1, sizeof(*hot));
-	unsigned n = 0;
+	unsigned *hot = calloc(nr_lines + 1, sizeof(unsigned)), n = 0;
 
 	if (!hot)
 		die("no memory");
 	for (unsigned i = 0; i < LINES; i++)
 		if (lines[i].transfers)
-			hot[n++] = &lines[i];
-	qsort(hot, n, sizeof(*hot), hotter);
+			hot[n++] = i;
+	qsort(hot, n, sizeof(unsigned), hotter);
 	printf(",\"moving_lines\":%u,\"hot\":[", n);
-	for (unsigned i = 0; i < n && i < HOT; i++)
+	for (unsigned i = 0; i < n && i < HOT; i++) {
+		const struct line *l = &lines[hot[i]];
+
 		printf("%s{\"transfers\":%.4f,\"cpus\":%d,\"code\":%lu}", i ? "," : "",
-		       hot[i]->transfers / ops, __builtin_popcountll(hot[i]->users),
-		       hot[i]->code - (uint64_t)__executable_start);
+		       l->transfers / ops, __builtin_popcountll(l->users),
+		       l->code - (uint64_t)__executable_start);
+	}
 	printf("]");
 	free(hot);
 }

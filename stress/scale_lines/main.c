@@ -22,7 +22,7 @@ static void all_lines(enum layout layout, unsigned pcpus, const char *only)
 		int status;
 		pid_t pid;
 
-		if (!(op->layouts & layout) || (only && strcmp(only, op->name)))
+		if (!(op->layouts & layout) || (only && strcmp(only, op->name) != 0))
 			continue;
 		n++;
 		fflush(stdout);
