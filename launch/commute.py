@@ -19,6 +19,7 @@ from launch.units import MIB
 MEMORY = 384 * MIB
 PCPUS = 6
 RUNS = 40  # COMMUTE_RUNS - COMMUTE_WARM of guest/roles/commute.h
+RARE = RUNS // 16  # accesses of one side at most, where a line is not part of every operation
 FIRST_SIDE, SECOND_SIDE = 2, 3  # the pCPUs they run on
 
 
@@ -31,9 +32,14 @@ class Line:
     interrupt: bool  # only interrupt handling, which no operation asked for, makes it shared
     accesses: list[dict[str, Any]]
 
+    @property
+    def rare(self) -> bool:
+        """One side came here only now and then: once per batch, whenever that falls into the window."""
+        return any(side["reads"] + side["writes"] <= RARE for side in self.accesses)
+
     def json(self) -> dict[str, Any]:
         """As in the document."""
-        return {"fields": self.what, "sides": self.accesses}
+        return {"fields": self.what, "rare": self.rare, "sides": self.accesses}
 
 
 @dataclass
@@ -51,6 +57,11 @@ class Pair:
     def shared(self) -> list[Line]:
         """Those that the hypervisor has to answer for."""
         return [line for line in self.lines if not line.forced and not line.interrupt]
+
+    @property
+    def steady(self) -> int:
+        """How many of these it is not only once per batch."""
+        return sum(not line.rare for line in self.shared)
 
     @property
     def forced(self) -> list[Line]:

@@ -20,7 +20,8 @@ Without --guest: the scalable-commutativity test. Every two operations that
 commute run at the same time on two pCPUs, and each line that hypervisor code of
 one side wrote and that of the other read or wrote is listed. --check fails when
 a pair shares more lines than stress/commute_known.json says (none, if it does
-not name the pair).
+not name the pair), leaving out those that one side used in fewer than one of 16
+operations.
 
 With --guest: any guests, under the profiler; the lines that moved most.
 """
@@ -105,11 +106,15 @@ def summary(pairs: list[commute.Pair]) -> str:
 
 
 def compare(pairs: list[commute.Pair]) -> list[str]:
-    """Pairs that share more than they are known to; controls that share nothing."""
+    """
+    Pairs that share more than they are known to; controls that share nothing. The scanner at full
+    rate waits for grace periods, so it looks at the other pCPU once per batch, in whatever pair that
+    falls: its cost has a limit of its own.
+    """
     limits = known()
-    wrong = [f"{pair.key}: {len(pair.shared)} shared lines, known are {limits.get(pair.key, 0)}"
-             for pair in pairs
-             if pair.a != CONTROL and len(pair.shared) > limits.get(pair.key, 0)]
+    pairs = [pair for pair in pairs if not pair.scanner]
+    wrong = [f"{pair.key}: {pair.steady} shared lines, known are {limits.get(pair.key, 0)}"
+             for pair in pairs if pair.a != CONTROL and pair.steady > limits.get(pair.key, 0)]
     wrong += [f"{pair.key}: shares no line, but it should" for pair in pairs
               if pair.a == CONTROL and not pair.shared]
     return wrong
@@ -121,7 +126,8 @@ def document(pairs: list[commute.Pair]) -> dict[str, Any]:
     it at full rate), a, b, shared_lines, forced_lines (the ABI's layout makes them one line),
     interrupt_lines (only interrupt handling shares them), transfers_per_op, and the lines
     themselves in shared[], forced[], interrupts[]: fields, sides[] with cpu, reads, writes,
-    interrupt_reads, interrupt_writes, read and written (fields), read_by, written_by (functions).
+    interrupt_reads, interrupt_writes, read and written (fields), read_by, written_by (functions);
+    rare: one side used it in fewer than one of 16 operations.
     """
     return {"schema": 1, "runs": commute.RUNS, "pairs": [pair.json() for pair in pairs]}
 
@@ -142,13 +148,13 @@ def draw(pairs: list[commute.Pair]) -> str:
     return heatmap.picture(triangles)
 
 
-def test(tally: Tally, quick: bool, match: str) -> None:
+def test(tally: Tally, match: str) -> None:
     """For ./xylem test: each boot's pairs against what is known; the scanner's cost."""
-    for domains, scanner in ((1, False), (2, False), (1, True)):
-        name = title(domains, scanner)
-        if match not in name or (quick and scanner):
+    for domains in (1, 2):
+        name = title(domains, False)
+        if match not in name:
             continue
-        pairs = commute.run(domains, "scanner" if scanner else "", scanner, 900)
+        pairs = commute.run(domains, "", False, 900)
         wrong = compare(pairs)
         tally.add(f"lines: {name}: {len(pairs)} pairs", not wrong, "\n".join(wrong))
     name = "the sharing scanner's cost for mmu_update"
@@ -193,8 +199,9 @@ def main(argv: list[str]) -> int:
         except OSError as error:
             raise XylemError(f"cannot write {args.svg}: {error.strerror}") from None
     if args.learn:
-        KNOWN.write_text(json.dumps({"pairs": {pair.key: len(pair.shared) for pair in pairs
-                                               if pair.shared and pair.a != CONTROL}},
+        KNOWN.write_text(json.dumps({"pairs": {pair.key: pair.steady for pair in pairs
+                                               if pair.steady and pair.a != CONTROL
+                                               and not pair.scanner}},
                                     indent=1) + "\n")
     if args.check:
         wrong = compare(pairs)

@@ -121,7 +121,7 @@ def models(tally: Tally, args: argparse.Namespace) -> None:
 
 def lines(tally: Tally, args: argparse.Namespace) -> None:
     """Commuting operations share no cache line; what the scanner costs mmu_update."""
-    profile_lines.test(tally, args.quick, args.match)
+    profile_lines.test(tally, args.match)
 
 
 GROUPS: dict[str, tuple[str, bool, Callable[[Tally, argparse.Namespace], None]]] = {

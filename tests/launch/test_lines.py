@@ -37,7 +37,8 @@ class FakeNames:
 
 def pair(a: str, b: str, lines: int) -> commute.Pair:
     """A pair that shares so many lines."""
-    return commute.Pair(1, a, b, [commute.Line("x", False, False, []) for _ in range(lines)])
+    sides = [{"reads": 40, "writes": 0}, {"reads": 0, "writes": 40}]
+    return commute.Pair(1, a, b, [commute.Line("x", False, False, sides) for _ in range(lines)])
 
 
 class Sharing(unittest.TestCase):
@@ -97,6 +98,12 @@ class Gate(unittest.TestCase):
     def test_no_longer_clean(self) -> None:
         self.assertEqual(len(self.wrong([pair("a", "b", 1)], {})), 1)
         self.assertEqual(len(self.wrong([pair("a", "b", 3)], {"1: a / b": 2})), 1)
+
+    def test_once_per_batch(self) -> None:
+        one = pair("a", "b", 1)
+        one.lines[0].accesses[0]["reads"] = commute.RARE
+        self.assertEqual(self.wrong([one], {}), [])
+        self.assertEqual(len(one.shared), 1)
 
     def test_known(self) -> None:
         self.assertEqual(self.wrong([pair("a", "b", 2)], {"1: a / b": 2}), [])
