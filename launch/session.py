@@ -122,7 +122,7 @@ class Session:
             if self.results.boot_s is None:
                 raise UsageError(f"{words[0]}: the hypervisor is still booting")
             # A name stands first wherever there is one; the hypervisor looks it up again.
-            if len(words) == 3 and words[0] != "set":
+            if len(words) == 3 and words[0] not in ("set", "create"):
                 self._check_name(words)
         except UsageError as error:
             self._server.answer(client, {"ok": False, "error": str(error)})

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from launch import build, ui
+from launch import build, initramfs, ui
 from launch.errors import XylemError
 from launch.lab import Instance
 from launch.suite_result import Job, Result
@@ -304,6 +304,7 @@ def memory(job: Job) -> Result:
 def mix(job: Job) -> Result:
     """all of it at once, beside two Linux guests under stress-ng"""
     guests = Guests(job)
+    initramfs.build(stress=True)  # it takes a while the first time
     for index in range(2):
         guests.add("linux", f"linux{index}", 2, f"{PATIENT} xylem.task=stress={job.seconds}",
                    mem=320)

@@ -343,6 +343,7 @@ class Control(FileCase):
         self.assertEqual(json.loads(self.ctl("--json", "tax", "7")), {"ok": True, "tax": 7})
         for words, named in ((["shares", "g1", "5"], "shares g1 5: no"),
                              (["shares", "g9", "5"], "no guest is called 'g9'"),
+                             (["create", "g9", "g1"], "create g9 g1: no"),
                              (["balloon", "g2", "5"], "g2 is not started")):
             with self.assertRaisesRegex(XylemError, named):
                 self.ctl(*words)
