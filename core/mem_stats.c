@@ -15,8 +15,8 @@
 #define LOOK_NS NS_PER_SEC /* at the period, which may have changed */
 #define RETRY_NS (5 * NS_PER_MS)
 #define PAUSE_NS (100 * NS_PER_US) /* between two steps */
-#define ROWS_LEN 800		   /* of a line; a row is at most 250 */
-#define ROW_LEN 260
+#define ROWS_LEN 800		   /* of a line; a row is at most 270 */
+#define ROW_LEN 280
 #define STEP_IDS 256 /* domain ids looked at in one step */
 
 /* All domains together. */
@@ -107,15 +107,18 @@ static void add_host(struct totals *t)
 
 #define UL(x) ((unsigned long)(x))
 
-static int row(char *buf, const struct domain *d, const struct xylem_memory *m)
+static int row(char *buf, struct domain *d, const struct xylem_memory *m)
 {
+	struct mm_stats s;
+
+	mm_stats(&d->mm, &s);
 	return fmt_snprintf(
 		buf, ROW_LEN,
-		"[\"%s\",%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%u,%lu,%lu,%lu,%lu]", d->name,
-		UL(m->given), UL(m->touched), UL(m->allocated), UL(m->active), UL(m->shared),
-		UL(m->zero), UL(m->swapped), UL(m->ballooned), UL(m->overhead), UL(m->target),
-		UL(m->balloon), m->shares, UL(m->saved), UL(m->broken), UL(m->scanned),
-		UL(m->hints));
+		"[\"%s\",%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%lu,%u,%lu,%lu,%lu,%lu,%lu,%lu]",
+		d->name, UL(m->given), UL(m->touched), UL(m->allocated), UL(m->active),
+		UL(m->shared), UL(m->zero), UL(m->swapped), UL(m->ballooned), UL(m->overhead),
+		UL(m->target), UL(m->balloon), m->shares, UL(m->saved), UL(m->broken),
+		UL(m->scanned), UL(m->hints), UL(count(&s, MMK_HWTABLE)), UL(count(&s, MMK_META)));
 }
 
 /* One line of rows, from domain id view.next on. False when the record stream has no room. */

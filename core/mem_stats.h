@@ -7,8 +7,9 @@
  *	{"ev":"mem","seq":N,"t_ns":T,"total":{...}}		the last of the sample
  *
  * ROW: ["NAME",given,touched,allocated,active,shared,zero,swapped,ballooned,overhead,target,
- * balloon,shares,saved,broken,scanned,hints], fields as in struct xylem_memory (core/hc_xylem.h). A large sample is taken in
- * steps with other work between them.
+ * balloon,shares,saved,broken,scanned,hints,tables,records], fields as in struct xylem_memory
+ * (core/hc_xylem.h), the last two the parts of overhead for hardware page tables and for P2M and
+ * reverse map. A large sample is taken in steps with other work between them.
  *
  * At the end one line {"ev":"memory","t_ns":T,"given_pages":...} tells what the guests' memory came
  * to: the sample taken when all domains are ended on request, else the last one that has nine

@@ -12,7 +12,7 @@ PAGES_PER_MIB = 256
 # The columns of a `mem` record's rows, in their order; all but the name are pages or numbers.
 FIELDS = ("name", "given", "touched", "allocated", "active", "shared", "zero", "swapped",
           "ballooned", "overhead", "target", "balloon", "shares", "saved", "broken", "scanned",
-          "hints")
+          "hints", "tables", "records")
 _SHOWN = ("given", "touched", "allocated", "active", "shared", "saved", "ballooned", "swapped",
           "target")
 _EVENTS = ("broken", "scanned", "hints")  # in the final table; not MiB but how often
@@ -58,7 +58,7 @@ class MemoryLog:
         if self._open is None or self._open.seq != record.get("seq"):
             self._open = Sample(t_s, record.get("seq", 0))
         for row in record.get("dom", ()):
-            if len(row) >= len(FIELDS):
+            if len(row) >= FIELDS.index("tables"):
                 self._open.guests[str(row[0])] = dict(zip(FIELDS[1:], row[1:]))
         if "total" not in record:
             return False
