@@ -19,12 +19,7 @@ int mm_init(struct mm *mm, domid_t domid, uint64_t max_pages)
 	/* A block of its own, so that special names never are in a linear block of ordinary ones. */
 	atomic_init(&mm->special_next, ROUND_UP(max_pages, (uint64_t)BLOCK_NAMES));
 	mm->p2m_root = p2m_meta_page(mm, 0);
-	mm->linear_root = p2m_meta_page(mm, 0);
-	if (mm->p2m_root && mm->linear_root)
-		return 0;
-	while (!mm_teardown(mm, UINT64_MAX))
-		;
-	return -XEN_ENOMEM;
+	return mm->p2m_root ? 0 : -XEN_ENOMEM;
 }
 
 void mm_stats(const struct mm *mm, struct mm_stats *out)
@@ -156,16 +151,14 @@ static bool nodes_free(struct mm *mm, uint64_t budget)
 		}
 		node_drop(mm, &mm->p2m_root[i], &budget);
 	}
-	for (unsigned i = 0; i < 512 && mm->linear_root; i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(mm->linear_root); i++) {
 		if (!budget)
 			return false;
 		node_drop(mm, &mm->linear_root[i], &budget);
 	}
 	if (mm->p2m_root)
 		meta_free(mm, (uint64_t)mm->p2m_root);
-	if (mm->linear_root)
-		meta_free(mm, (uint64_t)mm->linear_root);
-	mm->p2m_root = mm->linear_root = NULL;
+	mm->p2m_root = NULL;
 	return true;
 }
 

@@ -23,6 +23,7 @@
  * special names. Names must fit 32 bits (grant table v1). */
 #define MM_MAX_NAMES (1UL << 24)
 #define MM_SPECIAL_NAMES (1UL << 16)
+#define MM_LINEAR_FIRST 64 /* blocks of 512 names: 128 MiB */
 /* Names the machine-to-phys table is sized for by default. */
 #define M2P_VIRT_START 0xffff800000000000UL
 
@@ -70,8 +71,10 @@ struct mm {
 	uint64_t max_pages; /* names 0..max_pages-1 are ordinary */
 	uint64_t promised;  /* those below get a frame at first touch; see mm_promise_all() */
 	_Atomic(uint64_t) *p2m_root;	 /* 3-level radix; memsvc/p2m.h */
-	_Atomic(uint64_t) *linear_root;	 /* block of 512 names -> its linear hardware L1 */
 	struct mm_work *work[MAX_VCPUS]; /* each written by its vCPU, once */
+	/* Block of 512 names -> its linear hardware L1: the first ones here, the others in pages. */
+	_Atomic uint64_t linear_first[MM_LINEAR_FIRST] CACHE_ALIGNED;
+	_Atomic uint64_t linear_root[MM_MAX_NAMES >> 18] CACHE_ALIGNED;
 	/* Rarely written. */
 	_Atomic bool
 		over; /* has more than its share: waits while memory_tight. The controller's. */

@@ -76,7 +76,9 @@ struct gfn_rec *p2m_rec_make(struct mm *mm, uint64_t gfn)
 	if (gfn >= MM_MAX_NAMES)
 		return NULL;
 	mid = node(mm, &mm->p2m_root[gfn >> 15], 0);
-	if (!mid || !node(mm, &mm->linear_root[gfn >> 18], 0))
+	if (!mid)
+		return NULL;
+	if (gfn >> 9 >= MM_LINEAR_FIRST && !node(mm, &mm->linear_root[gfn >> 18], 0))
 		return NULL;
 	leaf = node(mm, &mid[gfn >> 6 & 511], gfn & ~(uint64_t)(RECS_PER_LEAF - 1));
 	return leaf ? &leaf[gfn & (RECS_PER_LEAF - 1)] : NULL;

@@ -104,9 +104,12 @@ static inline struct gfn_rec *p2m_rec(struct mm *mm, uint64_t gfn)
 /** p2m_linear() - the word that holds the linear hardware L1 (its mfn) of @gfn's block, or NULL. */
 static inline _Atomic uint64_t *p2m_linear(struct mm *mm, uint64_t gfn)
 {
-	_Atomic uint64_t *page = (_Atomic uint64_t *)atomic_load_explicit(
-		&mm->linear_root[gfn >> 18], memory_order_acquire);
+	_Atomic uint64_t *page;
 
+	if (likely(gfn >> 9 < MM_LINEAR_FIRST))
+		return &mm->linear_first[gfn >> 9];
+	page = (_Atomic uint64_t *)atomic_load_explicit(&mm->linear_root[gfn >> 18],
+							memory_order_acquire);
 	return likely(page) ? &page[gfn >> 9 & 511] : NULL;
 }
 
