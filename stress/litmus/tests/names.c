@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/* memsvc/: names, the P2M and page tables of one domain, used by several pCPUs at once. */
+#include "memsvc/name.h"
+
+#include "memsvc/pt.h"
+#include "stress/litmus/tests/world.h"
+
+#define TABLE 10 /* name of an L1 */
+#define NAME 20	 /* what its entries map */
+#define FLAGS (PTE_P | PTE_RW | PTE_A | PTE_D)
+
+static struct domain *dom;
+static struct mm *mm;
+static struct page_info *table;
+static unsigned at; /* entry: linear or not */
+
+static void setup(unsigned cpus)
+{
+	world_memory(cpus);
+	dom = world_domain("a", cpus, 64);
+	mm = &dom->mm;
+	world_settle();
+	/* A vCPU's unfinished work is its own. */
+	for (unsigned i = 0; i < cpus; i++)
+		pcpu_get(i)->current = dom->vcpu[i];
+	at = 3;
+	if (mm_pin(mm, GFN(TABLE), 1))
+		litmus_fail("not pinned");
+	table = pt_of(p2m_rec(mm, TABLE));
+}
+
+static int map(uint64_t gfn)
+{
+	struct mm_ctx c = ctx_begin(mm);
+	int rc = pt_write(&c, table, at, gfn ? gfn << PAGE_SHIFT | FLAGS : 0, false);
+
+	ctx_end(&c);
+	return rc;
+}
+
+static uint64_t hw(void)
+{
+	return atomic_load(&hw_entries(table)[at]);
+}
+
+/* The hardware's entry is for the frame that the guest's entry names now, or absent. */
+static void check_entry(void)
+{
+	uint64_t g = atomic_load(&table->hw.gpt[at]), h = hw();
+	struct gfn_rec *rec = p2m_rec(mm, pte_frame(g));
+	uint64_t word = rec ? atomic_load(&rec->word) : 0;
+
+	if (!(h & PTE_P))
+		return;
+	LITMUS_ASSERT(g & PTE_P);
+	LITMUS_ASSERT(word & P2M_VALID);
+	LITMUS_ASSERT(pte_frame(h) == p2m_mfn(word).v);
+	LITMUS_ASSERT(!(h & PTE_RW) || !(word & P2M_RO));
+}
+
+/* Locations recorded for a name are those of its entries. */
+static void check_rmap(uint64_t gfn)
+{
+	struct gfn_rec *rec = p2m_rec(mm, gfn);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < RMAP_INLINE; i++)
+		n += atomic_load(&rec->slot[i]) != 0;
+	LITMUS_ASSERT(n ==
+		      ((hw() & HW_SLOT) && pte_frame(hw()) == p2m_mfn(atomic_load(&rec->word)).v));
+}
+
+/* ---- an entry is made for a name that is given up ---- */
+
+static void setup_two(void)
+{
+	setup(2);
+}
+
+static void thread_decrease(unsigned me)
+{
+	if (me)
+		map(NAME);
+	else
+		LITMUS_ASSERT(mm_decrease(mm, GFN(NAME)) == 0);
+}
+
+static void check_decrease(void)
+{
+	LITMUS_ASSERT(!(hw() & PTE_P));
+	check_rmap(NAME);
+}
+
+LITMUS(decrease, "p2m", "no entry stays for a name that was given up", 2, 2, setup_two,
+       thread_decrease, check_decrease);
+
+/* The same where the table maps the block linearly. */
+static void setup_linear(void)
+{
+	setup(2);
+	at = NAME;
+}
+
+LITMUS(linear, "p2m_linear", "the same with an entry that has no slot", 2, 2, setup_linear,
+       thread_decrease, check_decrease);
+
+/* ---- two writers of one entry ---- */
+
+static void thread_write(unsigned me)
+{
+	LITMUS_ASSERT(map(me ? NAME : NAME + 1) == 0);
+}
+
+static void check_write(void)
+{
+	LITMUS_ASSERT(hw() & PTE_P);
+	check_entry();
+	check_rmap(NAME);
+	check_rmap(NAME + 1);
+}
+
+LITMUS(writers, "pt_entry", "the hardware's entry is that of the last guest entry", 2, 2, setup_two,
+       thread_write, check_write);
+
+/* ---- an entry is written while its table goes ---- */
+
+static void thread_unpin(unsigned me)
+{
+	if (me) {
+		map(NAME);
+		return;
+	}
+	LITMUS_ASSERT(mm_unpin(mm, GFN(TABLE)) == 0);
+	LITMUS_ASSERT(mm_reap(mm) == 0);
+}
+
+static void check_unpin(void)
+{
+	LITMUS_ASSERT(!hw());
+	check_rmap(NAME);
+}
+
+LITMUS(detach, "pt_detach", "nothing is left in a table that is no longer one", 2, 2, setup_two,
+       thread_unpin, check_unpin);
+
+/* ---- references to a table ---- */
+
+static void thread_refs(unsigned me)
+{
+	struct mm_ctx c = ctx_begin(mm);
+	struct page_info *pi;
+
+	if (me == 0) {
+		LITMUS_ASSERT(mm_unpin(mm, GFN(TABLE)) == 0);
+		LITMUS_ASSERT(mm_reap(mm) == 0);
+		return;
+	}
+	if (!table_get(&c, TABLE, 1, &pi))
+		table_put(&c, pi);
+	ctx_end(&c);
+}
+
+static void check_refs(void)
+{
+	LITMUS_ASSERT(atomic_load(&p2m_rec(mm, TABLE)->pt) == 0);
+}
+
+LITMUS(table_refs, "pt_refs", "a table goes with its last reference", 2, 2, setup_two, thread_refs,
+       check_refs);
+
+/* ---- a table that two make ---- */
+
+static struct page_info *made[2];
+
+static void setup_make(void)
+{
+	setup(2);
+	if (mm_unpin(mm, GFN(TABLE)) || mm_reap(mm))
+		litmus_fail("not unpinned");
+	world_settle();
+}
+
+static void thread_make(unsigned me)
+{
+	struct mm_ctx c = ctx_begin(mm);
+
+	LITMUS_ASSERT(table_get(&c, TABLE, 1, &made[me]) == 0);
+	LITMUS_ASSERT(made[me]->hw.level == 1);
+}
+
+static void check_make(void)
+{
+	LITMUS_ASSERT(made[0] == made[1]);
+	LITMUS_ASSERT(PT_REFS(atomic_load(&p2m_rec(mm, TABLE)->pt)) == 2);
+}
+
+LITMUS(table_make, "pt_make", "a name has one table, which is whole when found", 2, 2, setup_make,
+       thread_make, check_make);
+
+/* ---- records ---- */
+
+#define FAR 40000
+
+static void setup_records(void)
+{
+	world_memory(2);
+	dom = world_domain("a", 1, 64);
+	mm = &dom->mm;
+	dom->mm.max_pages = FAR + 64;
+}
+
+static void thread_records(unsigned me)
+{
+	struct gfn_rec *rec = me ? p2m_rec(mm, FAR) : NULL;
+
+	if (!rec)
+		rec = p2m_rec_make(mm, FAR);
+	LITMUS_ASSERT(p2m_rec_gfn(rec) == FAR);
+	LITMUS_ASSERT(atomic_load_explicit(&rec->pt, memory_order_relaxed) == 0);
+	LITMUS_ASSERT(p2m_rec(mm, FAR) == rec);
+}
+
+LITMUS(records, "p2m_node", "one record for a name, which is whole when it is found", 2, 0,
+       setup_records, thread_records, NULL);
+
+/* ---- counts ---- */
+
+static unsigned work;
+
+static void setup_count(void)
+{
+	setup_records();
+	mm_count(mm, MMK_RETIRED, 1);
+}
+
+static void thread_count(unsigned me)
+{
+	if (me) {
+		work = 1;
+		mm_count(mm, MMK_RETIRED, -1);
+	} else if (!mm_sum(mm, MMK_RETIRED)) {
+		LITMUS_ASSERT(work == 1);
+	}
+}
+
+LITMUS(counts, "mm_count", "who sees a count fall sees what was done before", 2, 0, setup_count,
+       thread_count, NULL);
