@@ -11,12 +11,12 @@ from launch.units import MIB, parse_cpus, parse_int, parse_size
 MINI_ROLES = ("hello", "mem", "smp", "timer", "evtchn", "proc", "burn", "fuzz",
               "hog", "storm", "work", "wake", "evil", "idle",
               "pattern", "touch", "cache", "balloon", "bench", "commute", "scale",
-              "scancost")
+              "scancost", "busy")
 KINDS = ("linux", "mini", *(f"mini-{role}" for role in MINI_ROLES), "pv")
 KEYS = ("vcpus", "mem", "weight", "warp", "pin", "kernel", "initrd", "cmdline", "name", "script",
         "min", "shares")
 MAX_VCPUS = 128
-MAX_GUESTS = 1000
+MAX_GUESTS = 1024
 MIN_MEM = {"linux": 96 * MIB, "mini": 4 * MIB, "pv": 4 * MIB}
 DEFAULT_MEM = {"linux": 256 * MIB, "mini": 8 * MIB, "pv": 256 * MIB}
 

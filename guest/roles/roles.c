@@ -25,6 +25,7 @@ const struct role roles[] = {
 	{"cache", role_cache},
 	{"balloon", role_balloon},
 	{"bench", role_bench},
+	{"busy", role_busy},
 	{"commute", role_commute},
 	{"scancost", role_scancost},
 	{"scale", role_scale},

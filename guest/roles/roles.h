@@ -25,5 +25,6 @@ void role_commute(void);
 void role_scancost(void);
 void role_scale(void);
 void role_bench(void);
+void role_busy(void);
 
 #endif

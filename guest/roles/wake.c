@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * I/O-like vCPU: sleeps by a singleshot timer every `period_us`, `count`
- * times, and reports how late it woke up.
+ * times from `from` seconds of system time on, and reports how late it woke up.
  */
 #include "roles/roles.h"
 #include "roles/sort.h"
@@ -19,6 +19,7 @@ void role_wake(void)
 
 	CHECK(count && count * 8 / PAGE_SIZE + 16 < pages_left(), "count= does not fit in memory");
 	lat = pages_alloc(count * 8 / PAGE_SIZE + 1);
+	sleep_until(arg_num("from", 0) * 1000000000ULL);
 	next = time_ns() + period;
 	for (uint64_t i = 0; i < count; i++) {
 		unsigned long seen = atomic_load(&c->timer_count);
