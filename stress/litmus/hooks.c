@@ -296,7 +296,7 @@ static bool do_cas(uintptr_t site, volatile void *p, unsigned size, uint64_t *ex
 
 	if (litmus_self < 0) {
 		memcpy(&old, (const void *)p, size);
-		if (memcmp(&old, expected, size)) {
+		if (memcmp(&old, expected, size) != 0) {
 			*expected = old;
 			return false;
 		}
@@ -314,7 +314,7 @@ static bool do_cas(uintptr_t site, volatile void *p, unsigned size, uint64_t *ex
 	if (w != SPLIT && w != SKIP)
 		return mem_cas((uintptr_t)p, size, expected, v, order, fail);
 	old = mem_load((uintptr_t)p, size, __ATOMIC_SEQ_CST);
-	if (memcmp(&old, expected, size)) {
+	if (memcmp(&old, expected, size) != 0) {
 		*expected = old;
 		return false;
 	}

@@ -103,7 +103,7 @@ static void setup_refs(void)
 static void thread_refs(unsigned me)
 {
 	if (me == 0) {
-		share_put(mfn_of(page));
+		share_put(mfn_of(page), p2m_rec(mm, NAME));
 		rcu_poll();
 		while (rcu_pending()) {
 			cpu_relax();
