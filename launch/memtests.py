@@ -21,6 +21,8 @@ COMMANDS = [
      ["stress", "--seconds", "1", "--seed", "1", "--only",
       "hypercalls,events,timers,vcpus,mmu,migrate,churn,mix"], 600, 1),
     ("isolation, small", ["bench", "isolation", "--seconds", "2"], 600, 1),
+    ("hypervisor memory of an idle mini domain, throughput of busy ones",
+     ["bench", "density", "--small", "--seconds", "1"], 600, 1),
     *((f"ESX figure {figure}, small",
        ["bench", "esx", "--small", "--guest", "pattern", "--figure", str(figure)], 600, tries)
       for figure, tries in ((4, 1), (2, 3), (6, 3), (7, 3))),

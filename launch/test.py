@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launch import build, model, profile_lines, qemutests, sourcecheck, ui
+from launch import (build, model, profile_lines, qemutests, sourcecheck, stress_litmus,
+                    ui)
 from launch.errors import Parser, UsageError, XylemError
 from launch.paths import ROOT
 from launch.tally import Tally
@@ -124,6 +125,11 @@ def lines(tally: Tally, args: argparse.Namespace) -> None:
     profile_lines.test(tally, args.match)
 
 
+def litmus(tally: Tally, args: argparse.Namespace) -> None:
+    """Lock-free structures in all small executions, each ordering left out in turn."""
+    stress_litmus.check(tally, [], verbose=False)
+
+
 GROUPS: dict[str, tuple[str, bool, Callable[[Tally, argparse.Namespace], None]]] = {
     # name: (title, also with --quick, function)
     "launcher": ("unit tests of the launcher", True, launcher),
@@ -137,6 +143,7 @@ GROUPS: dict[str, tuple[str, bool, Callable[[Tally, argparse.Namespace], None]]]
              criterion("tsan", "the host tests (tsan)")),
     "tidy": ("clang-tidy", False, sourcecheck.tidy),
     "model": ("models of the memory protocols", False, models),
+    "litmus": ("orderings of the lock-free structures", False, litmus),
     "boot": ("boots under QEMU", True, boots),
     "lines": ("cache lines shared by commuting operations", False, lines),
 }
