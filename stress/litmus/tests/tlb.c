@@ -25,6 +25,8 @@ static void setup_tlb(void)
 	world_memory(2);
 	host_tlb_hook = flush;
 	atomic_store(&entry, 1);
+	/* It has been a user before: only the fence of its load tells who shoots. */
+	cpumask_set_atomic(&mm.users.mask, 1);
 }
 
 /* A page walk fills the TLB at any time. The hardware's loads are in order, which is what the
@@ -144,6 +146,7 @@ static void setup_retire(void)
 	setup_tlb();
 	dom = world_domain("a", 1, 8);
 	page = page_of(mm_gfn_to_mfn(&dom->mm, GFN(3)));
+	cpumask_set_atomic(&dom->mm.users.mask, 1);
 	world_settle();
 	/* One more closes the batch. */
 	if (mm_decrease(&dom->mm, GFN(1)))
@@ -185,7 +188,8 @@ static void thread_retire(unsigned me)
 		return;
 	}
 	atomic_store_explicit(&entry, 0, memory_order_relaxed);
-	tlb_retire(&dom->mm, page);
+	/* A batch of two domains' frames. */
+	tlb_retire(&mm, page);
 	for (unsigned i = 0; i < 4; i++) {
 		tlb_retire_poll();
 		rcu_poll();
