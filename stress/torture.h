@@ -24,9 +24,10 @@
 
 #define T_MAX_CPUS 16
 #define T_MAX_DOMS 4
-#define T_NAMES 128 /* of each domain; one L1 maps them all */
-#define T_WORDS 8   /* tracked words of a page */
-#define T_MAPS 16   /* alias entries of each thread */
+#define T_ALL_DOMS (T_MAX_DOMS + 1) /* with the one of torture_mayfly.c, after the others */
+#define T_NAMES 128		    /* of each domain; one L1 maps them all */
+#define T_WORDS 8		    /* tracked words of a page */
+#define T_MAPS 16		    /* alias entries of each thread */
 
 /* Fixed names: tables that every domain has. */
 enum { N_L4 = 1, N_L3, N_L2, N_DM, N_ALIAS, N_CHAOS, N_CHAOS2, N_L4B, N_FIRST_DATA = 12 };
@@ -45,7 +46,7 @@ enum { N_L4 = 1, N_L3, N_L2, N_DM, N_ALIAS, N_CHAOS, N_CHAOS2, N_L4B, N_FIRST_DA
 #define SLOT_TABLE(cpu) (8 + (cpu))
 #define VA_TABLE(cpu, i) ((uint64_t)SLOT_TABLE(cpu) << 21 | (uint64_t)(i) << PAGE_SHIFT)
 
-#define TORTURE_FRAMES 1500 /* small: every one is used again and again */
+#define TORTURE_FRAMES 1700 /* small: every one is used again and again */
 #define TORTURE_CAUGHT 42   /* exit status: something is wrong */
 #define TORTURE_HUNG 43
 
@@ -128,7 +129,7 @@ struct odom {
 	struct oname name[T_NAMES];
 	struct omap map[T_MAX_CPUS * T_MAPS];
 };
-extern struct odom odoms[T_MAX_DOMS];
+extern struct odom odoms[T_ALL_DOMS];
 
 /** word_at() - where tracked word @slot is in its page. */
 static inline unsigned word_at(unsigned slot)
@@ -197,6 +198,7 @@ enum stat {
 	S_ZEROED,
 	S_SWAPPED,
 	S_SAMPLED,
+	S_LIVES,
 	S_KINDS
 };
 extern const char *const stat_names[S_KINDS];
@@ -208,7 +210,7 @@ struct tcpu {
 	struct rnd r; /* of the operation under way; reseeded for each */
 	_Atomic uint64_t op;
 	const char *_Atomic doing;
-	struct own_table tab[T_MAX_DOMS];
+	struct own_table tab[T_ALL_DOMS];
 	uint64_t unique;
 	uint64_t n[S_KINDS];
 	struct scanner *scan;
@@ -278,6 +280,21 @@ void scan_begin(struct tcpu *t);
 void scan_step(struct tcpu *t, struct rnd *r);
 /** scan_end() - finish what is under way. */
 void scan_end(struct tcpu *t);
+
+/** mayfly_begin() - before a round; mayfly_run() - the pCPU that gives lives to a domain. */
+void mayfly_begin(void);
+void mayfly_run(struct tcpu *t);
+/** mayfly_domain() - that domain while it can be found, else NULL. RCU section. */
+struct domain *mayfly_domain(void);
+/** mayfly_counts - events counted by its lives that are over. */
+extern int64_t mayfly_counts[MMC_KINDS];
+
+/** torture_working() - whether the mutators are still at it. */
+bool torture_working(void);
+/** torture_tables() - the fixed tables of a fresh domain; false: no memory. */
+bool torture_tables(struct mm *mm);
+/** torture_vcpu() - a vCPU @k of @d. */
+struct vcpu *torture_vcpu(struct domain *d, unsigned k);
 
 /** torture_swap_init() - use a swap device of the torture's own, empty. */
 void torture_swap_init(void);

@@ -4,6 +4,8 @@
 
 static struct domain *torture_domain(domid_t id)
 {
+	if (id == tc.domains + 1)
+		return mayfly_domain();
 	return id && id <= tc.domains ? odoms[id - 1].d : NULL;
 }
 

@@ -47,7 +47,7 @@ static void check_foreign(struct tcpu *t, uint64_t x)
 {
 	uint64_t tag = x >> 56;
 
-	if (tag >= UNIQUE_TAG && tag < UNIQUE_TAG + T_MAX_DOMS && tag != UNIQUE_TAG + t->dom)
+	if (tag >= UNIQUE_TAG && tag < UNIQUE_TAG + T_ALL_DOMS && tag != UNIQUE_TAG + t->dom)
 		torture_fail("domain %u reads %lx, which another domain wrote", t->dom,
 			     (unsigned long)x);
 }
@@ -120,9 +120,9 @@ static uint64_t new_value(struct tcpu *t, uint64_t g, unsigned slot)
 /* A word of this thread. */
 static unsigned own_slot(struct tcpu *t)
 {
-	unsigned n = (T_WORDS - t->id + tc.mutators - 1) / tc.mutators;
+	unsigned first = t->id % tc.mutators, n = (T_WORDS - first + tc.mutators - 1) / tc.mutators;
 
-	return t->id + tc.mutators * (unsigned)rnd_to(&t->r, n);
+	return first + tc.mutators * (unsigned)rnd_to(&t->r, n);
 }
 
 /* The name is in use by this thread. */
@@ -258,7 +258,7 @@ void write_template(struct tcpu *t, uint64_t g, uint32_t k)
 	oracle_fill(tname(t, g), k);
 }
 
-static void refill(struct tcpu *t, uint64_t g)
+void refill(struct tcpu *t, uint64_t g)
 {
 	if (!take_data(t, g))
 		return;
@@ -319,7 +319,7 @@ static void fork_copy(struct tcpu *t, unsigned i, uint64_t to)
 	remap(t, i, to, true);
 }
 
-static void balloon(struct tcpu *t, uint64_t g)
+void balloon(struct tcpu *t, uint64_t g)
 {
 	struct oname *n = tname(t, g);
 	enum name_kind kind;
@@ -346,7 +346,7 @@ static void balloon(struct tcpu *t, uint64_t g)
 
 /* ---- the choice ------------------------------------------------------------------------------ */
 
-static void write_dm(struct tcpu *t, uint64_t g)
+void write_dm(struct tcpu *t, uint64_t g)
 {
 	if (!use_data(t, g))
 		return;

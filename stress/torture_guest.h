@@ -18,6 +18,11 @@ bool use_data(struct tcpu *t, uint64_t g);
 bool take_data(struct tcpu *t, uint64_t g);
 /** put_word() - write a word of this thread to name @g, which it uses, through @va. */
 void put_word(struct tcpu *t, uint64_t g, uint64_t va);
+/** write_dm() - write a word of this thread to name @g. */
+void write_dm(struct tcpu *t, uint64_t g);
+/** refill() - make name @g another template; balloon() - give it up or take it back. */
+void refill(struct tcpu *t, uint64_t g);
+void balloon(struct tcpu *t, uint64_t g);
 /** write_template() - fill taken name @g through the direct map. */
 void write_template(struct tcpu *t, uint64_t g, uint32_t k);
 /** check_at() - compare name @g, read through @va (that of @map, or NULL), with the oracle. */

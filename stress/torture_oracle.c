@@ -2,7 +2,7 @@
 /* What every name must contain; see torture.h. */
 #include "torture.h"
 
-struct odom odoms[T_MAX_DOMS];
+struct odom odoms[T_ALL_DOMS];
 
 /* Nobody waits here: who cannot have a name does something else. */
 bool name_use(struct oname *n)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What must hold when nothing is under way. One thread plays all pCPUs. */
+#include "memsvc/scan.h"
 #include "memsvc/share_table.h"
 #include "memsvc/swap.h"
 #include "torture.h"
 
-static int64_t swapped_names, brought_frames;
+static int64_t swapped_names, brought_frames, events[MMC_KINDS];
 
 /* Every entry of every live L1 maps what its guest entry names, and no more than it permits. */
 static void check_leaves(struct mm *mm, struct gfn_rec *table)
@@ -79,6 +80,8 @@ static void check_names(unsigned dom)
 	expect(dom, "given-up names", gone, st.frames[MMN_GONE]);
 	expect(dom, "names that brought their shared frame", brought, st.frames[MMN_BROUGHT]);
 	brought_frames += brought;
+	for (unsigned k = MMN_KINDS; k < MMC_KINDS; k++)
+		events[k] += st.frames[k];
 	swapped_names += swapped;
 }
 
@@ -120,14 +123,31 @@ static void check_swap(void)
 			     (unsigned long)st.waiting);
 }
 
+/* What domains have counted, those that ended included, is what was counted for all. */
+static void check_events(void)
+{
+	struct scan_stats s;
+
+	scan_stats(&s);
+	if (events[MMC_BROKEN] != (int64_t)share_breaks() ||
+	    events[MMC_SCANNED] != (int64_t)s.scanned || events[MMC_HINTS] != (int64_t)s.hints)
+		torture_fail("at rest: domains count %ld broken, %ld scanned, %ld hints; in all "
+			     "there were %ld, %ld, %ld",
+			     (long)events[MMC_BROKEN], (long)events[MMC_SCANNED],
+			     (long)events[MMC_HINTS], (long)share_breaks(), (long)s.scanned,
+			     (long)s.hints);
+}
+
 void rest_check(void)
 {
 	memset(refs, 0, sizeof(refs));
 	swapped_names = brought_frames = 0;
+	memcpy(events, mayfly_counts, sizeof(events));
 	for (unsigned d = 0; d < tc.domains; d++)
 		check_names(d);
 	check_shared();
 	check_swap();
+	check_events();
 	for (unsigned d = 0; d < tc.domains; d++) {
 		struct tcpu *t = &tcpus[0];
 

@@ -18,7 +18,7 @@ const char *const stat_names[S_KINDS] = {
 	"operations",	 "TLB hits",	      "walks",	 "faults", "out of memory", "words written",
 	"words checked", "pages checked",     "remaps",	 "copies", "tables",	    "given up",
 	"populated",	 "hypervisor writes", "guarded", "merged", "zero",	    "swapped",
-	"sampled"};
+	"sampled",	 "domains ended"};
 
 static uint64_t total[S_KINDS], recycled;
 static _Atomic uint64_t rounds_done, round_seed;
@@ -26,7 +26,7 @@ static _Atomic unsigned ready, working, running, loaded, waiting;
 
 static unsigned cpus(void)
 {
-	return tc.mutators + tc.scanners;
+	return tc.mutators + tc.scanners + 1;
 }
 
 static void who(char *buf, size_t size)
@@ -97,13 +97,13 @@ static _Atomic uint64_t *table(struct mm *mm, uint64_t g)
 	return arch_mfn_to_virt(mm_gfn_to_mfn(mm, GFN(g)));
 }
 
-static void tables_make(struct mm *mm)
+bool torture_tables(struct mm *mm)
 {
 	_Atomic uint64_t *dm;
 
 	mm_promise_all(mm);
 	if (mm_populate(mm, GFN(1), N_FIRST_DATA) != N_FIRST_DATA)
-		torture_fail("no memory for the first tables");
+		return false;
 	table(mm, N_L4)[0] = table(mm, N_L4B)[0] = (uint64_t)N_L3 << PAGE_SHIFT | P_TABLE;
 	table(mm, N_L3)[0] = (uint64_t)N_L2 << PAGE_SHIFT | P_TABLE;
 	for (unsigned i = 0; i < 4; i++)
@@ -111,6 +111,24 @@ static void tables_make(struct mm *mm)
 	dm = table(mm, N_DM);
 	for (uint64_t g = 1; g < T_NAMES; g++)
 		dm[g] = g << PAGE_SHIFT | (g < N_FIRST_DATA ? P_RO_A : P_RW_AD);
+	return true;
+}
+
+struct vcpu *torture_vcpu(struct domain *d, unsigned k)
+{
+	struct vcpu *v = aligned_alloc(CACHE_LINE, ROUND_UP(sizeof(*v), CACHE_LINE));
+
+	memset(v, 0, sizeof(*v));
+	v->id = k;
+	v->domain = d;
+	arch_vcpu_init(v);
+	d->vcpu[k] = v;
+	return v;
+}
+
+bool torture_working(void)
+{
+	return atomic_load(&working);
 }
 
 static void domain_make(unsigned i)
@@ -122,18 +140,10 @@ static void domain_make(unsigned i)
 	odoms[i].d = d;
 	d->id = (domid_t)(i + 1);
 	d->max_vcpus = tc.mutators;
-	for (unsigned k = 0; k < tc.mutators; k++) {
-		struct vcpu *v = aligned_alloc(CACHE_LINE, ROUND_UP(sizeof(*v), CACHE_LINE));
-
-		memset(v, 0, sizeof(*v));
-		v->id = k;
-		v->domain = d;
-		arch_vcpu_init(v);
-		d->vcpu[k] = v;
-	}
-	if (mm_init(&d->mm, d->id, T_NAMES))
+	for (unsigned k = 0; k < tc.mutators; k++)
+		torture_vcpu(d, k);
+	if (mm_init(&d->mm, d->id, T_NAMES) || !torture_tables(&d->mm))
 		torture_fail("no memory for domain %u", i);
-	tables_make(&d->mm);
 }
 
 static void machine_make(void)
@@ -214,10 +224,14 @@ static void pcpu_main(void *arg)
 	t->id = this_pcpu()->id;
 	atomic_store(&t->doing, "scan");
 	scan_begin(t);
-	if (t->id < tc.mutators)
+	if (t->id < tc.mutators) {
 		mutate(t);
-	else
+	} else if (t->id < tc.mutators + tc.scanners) {
 		scan(t);
+	} else {
+		gather(&ready);
+		mayfly_run(t);
+	}
 	/* Others may still wait for this pCPU, and what they serve here may make them begin to. That
 	 * ends when none has anything loaded: who began before is served in the last gathering. */
 	scan_end(t);
@@ -313,6 +327,7 @@ static void round_run(void)
 		memset(tcpus[i].n, 0, sizeof(tcpus[i].n));
 	}
 	machine_make();
+	mayfly_begin();
 	atomic_store(&ready, cpus());
 	atomic_store(&running, cpus());
 	atomic_store(&loaded, cpus());

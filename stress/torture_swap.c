@@ -100,7 +100,7 @@ void torture_swap_init(void)
 	for (unsigned i = 0; i <= SLOTS; i++)
 		atomic_store(&slots[i].state, FREE);
 	swap_use(&device);
-	if (swap_pump_init(tc.mutators + tc.scanners))
+	if (swap_pump_init(nr_pcpus()))
 		torture_fail("no memory for the swap pumps");
 }
 
