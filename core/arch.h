@@ -71,6 +71,10 @@ mfn_t arch_guest_root(void);
 gfn_t arch_new_baseptr(gfn_t gfn, mfn_t hw_root);
 gfn_t arch_new_user_baseptr(gfn_t gfn, mfn_t hw_root);
 
+/** arch_reload_baseptr() - when @gfn is the current vCPU's kernel L4 already: load it again (which
+ * flushes the TLB) and return true. */
+bool arch_reload_baseptr(gfn_t gfn);
+
 /** arch_set_ldt() - MMUEXT_SET_LDT for the current vCPU. 0 or -XEN_EINVAL. */
 long arch_set_ldt(uint64_t gva, uint64_t ents);
 

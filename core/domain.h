@@ -273,7 +273,7 @@ static inline bool vcpu_event_pending(struct vcpu *v)
 {
 	vcpu_info_t *info;
 
-	if (unlikely(atomic_load(&v->evt.fifo_backlog) || v->evt.poll_listed))
+	if (unlikely(atomic_load(&v->evt.rare)))
 		vcpu_event_backlog(v);
 	info = atomic_load(&v->info);
 	return info && __atomic_load_n(&info->evtchn_upcall_pending, __ATOMIC_SEQ_CST) &&

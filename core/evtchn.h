@@ -55,8 +55,13 @@ struct evtchn_dom {
 /* In struct vcpu. (any), except poll_listed (cur) */
 struct evtchn_vcpu {
 	_Atomic uint32_t virq[EVTCHN_NR_VIRQS]; /* port bound to each VIRQ, 0 none */
-	bool poll_listed;			/* its bit in poll_mask is set */
-	_Atomic bool fifo_backlog;		/* a FIFO queue was left for this vCPU to link */
+	union {
+		struct {
+			bool poll_listed;	   /* its bit in poll_mask is set */
+			_Atomic bool fifo_backlog; /* a FIFO queue was left for it to link */
+		};
+		_Atomic uint16_t rare; /* both, for the look at every return to the guest */
+	};
 };
 
 /**

@@ -2,7 +2,7 @@
 /* mmu_update and update_va_mapping; ABI: <xen/xen.h>. */
 #include "memsvc/hc_common.h"
 
-#define REQ_BATCH 8
+#define REQ_BATCH 8 /* requests between two looks at what waits for this pCPU */
 
 /* @ptr names an 8-byte word of one of the guest's pages: a live table, or plain memory. */
 static int update_word(struct mm_ctx *c, uint64_t ptr, uint64_t val, bool keep_ad)
@@ -32,17 +32,15 @@ static int update_m2p(struct mm *mm, uint64_t ptr, uint64_t val)
 	return 0;
 }
 
-static int update_one(struct mm_ctx *c, const struct mmu_update *r)
+static inline int update_one(struct mm_ctx *c, const struct mmu_update *r)
 {
 	uint64_t ptr = r->ptr & ~7ULL;
 
 	switch (r->ptr & 7) {
 	case MMU_NORMAL_PT_UPDATE:
-		return update_word(c, ptr, r->val, false);
-	case MMU_PT_UPDATE_PRESERVE_AD:
-		return update_word(c, ptr, r->val, true);
 	case MMU_PT_UPDATE_NO_TRANSLATE: /* nothing is auto-translated here */
-		return update_word(c, ptr, r->val, false);
+	case MMU_PT_UPDATE_PRESERVE_AD:
+		return update_word(c, ptr, r->val, (r->ptr & 7) == MMU_PT_UPDATE_PRESERVE_AD);
 	case MMU_MACHPHYS_UPDATE:
 		return update_m2p(c->mm, ptr, r->val);
 	default:
@@ -53,7 +51,7 @@ static int update_one(struct mm_ctx *c, const struct mmu_update *r)
 long do_mmu_update(uint64_t reqs, uint64_t count, uint64_t pdone, uint64_t foreigndom)
 {
 	struct mm_ctx c = ctx_begin(current_mm());
-	struct mmu_update buf[REQ_BATCH];
+	struct mmu_update req;
 	struct hc_list l;
 	long rc;
 
@@ -65,23 +63,17 @@ long do_mmu_update(uint64_t reqs, uint64_t count, uint64_t pdone, uint64_t forei
 	if (unlikely(rc))
 		return rc;
 	if (unlikely(hc_reap(c.mm)))
-		return hc_list_continue(&l, sizeof(buf[0]));
+		return hc_list_continue(&l, sizeof(req));
 	for (; l.i < l.left; l.i++) {
-		unsigned b = l.i % REQ_BATCH;
-
-		if (!b) {
-			if (l.i && preempt_pending()) {
-				rc = MM_PREEMPTED;
-				break;
-			}
-			if (copy_from_guest(buf, reqs + l.i * sizeof(buf[0]),
-					    MIN(l.left - l.i, (uint32_t)REQ_BATCH) *
-						    sizeof(buf[0]))) {
-				rc = -XEN_EFAULT;
-				break;
-			}
+		if (unlikely(l.i && l.i % REQ_BATCH == 0) && preempt_pending()) {
+			rc = MM_PREEMPTED;
+			break;
 		}
-		rc = hc_wait_for_memory(update_one(&c, &buf[b]));
+		if (unlikely(copy_from_guest(&req, reqs + l.i * sizeof(req), sizeof(req)))) {
+			rc = -XEN_EFAULT;
+			break;
+		}
+		rc = hc_wait_for_memory(update_one(&c, &req));
 		if (unlikely(rc))
 			break;
 		if (unlikely(c.reap)) {
@@ -96,7 +88,7 @@ long do_mmu_update(uint64_t reqs, uint64_t count, uint64_t pdone, uint64_t forei
 	}
 	ctx_end(&c);
 	if (rc == MM_PREEMPTED)
-		return hc_list_continue(&l, sizeof(buf[0]));
+		return hc_list_continue(&l, sizeof(req));
 	hc_over(c.mm, rc);
 	return hc_list_end(&l, rc);
 }

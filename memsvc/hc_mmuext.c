@@ -6,8 +6,12 @@ static long new_baseptr(struct mm *mm, uint64_t gfn)
 {
 	mfn_t root;
 	gfn_t old;
-	int rc = mm_base_get(mm, GFN(gfn), &root);
+	int rc;
 
+	/* The one it has, with its reference. */
+	if (arch_reload_baseptr(GFN(gfn)))
+		return 0;
+	rc = mm_base_get(mm, GFN(gfn), &root);
 	if (rc)
 		return rc;
 	old = arch_new_baseptr(GFN(gfn), root);

@@ -140,29 +140,42 @@ void tlb_shootdown_cpus(const cpumask_t *mask)
 	}
 }
 
-void tlb_shootdown_mask(struct mm *mm, const cpumask_t *mask)
+/* @mask: NULL for all. Most often @mm is loaded here only, or nowhere. */
+static inline __attribute__((always_inline)) void shootdown(struct mm *mm, const cpumask_t *mask)
 {
-	cpumask_t hit = CPUMASK_NONE, users;
-	unsigned cpu, left = 0;
+	unsigned self = this_pcpu()->id, cpu, left = 0;
+	bool here = false, elsewhere = false;
+	cpumask_t hit, users;
 
 	atomic_thread_fence(memory_order_seq_cst); /* PAIRS: tlb_loaded */
 	users = tlb_users(mm);
 	for_each_cpu_in(cpu, &users)
 	{
-		if (!has_loaded(cpu, mm))
+		if (!has_loaded(cpu, mm)) {
 			left++;
-		else if (cpumask_test(mask, cpu))
+		} else if (!mask || cpumask_test(mask, cpu)) {
+			if (!here && !elsewhere)
+				cpumask_zero(&hit);
+			here |= cpu == self;
+			elsewhere |= cpu != self;
 			cpumask_set(&hit, cpu);
+		}
 	}
 	tlb_users_left(mm, left);
-	tlb_shootdown_cpus(&hit);
+	if (unlikely(elsewhere))
+		tlb_shootdown_cpus(&hit);
+	else if (here)
+		tlb_flush_local();
+}
+
+void tlb_shootdown_mask(struct mm *mm, const cpumask_t *mask)
+{
+	shootdown(mm, mask);
 }
 
 void tlb_shootdown_mm(struct mm *mm)
 {
-	cpumask_t all = CPUMASK_ALL;
-
-	tlb_shootdown_mask(mm, &all);
+	shootdown(mm, NULL);
 }
 
 void tlb_drain_all(void)

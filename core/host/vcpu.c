@@ -88,6 +88,16 @@ gfn_t arch_new_baseptr(gfn_t gfn, mfn_t hw_root)
 	return old;
 }
 
+bool arch_reload_baseptr(gfn_t gfn)
+{
+	struct vcpu *v = current_vcpu();
+
+	if (v->arch.kernel_l4.v != gfn.v)
+		return false;
+	tlb_note_load(&v->domain->mm);
+	return true;
+}
+
 gfn_t arch_new_user_baseptr(gfn_t gfn, mfn_t hw_root)
 {
 	struct vcpu *v = current_vcpu();

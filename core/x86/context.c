@@ -265,6 +265,16 @@ gfn_t arch_new_baseptr(gfn_t gfn, mfn_t hw_root)
 	return old;
 }
 
+bool arch_reload_baseptr(gfn_t gfn)
+{
+	struct vcpu *v = current_vcpu();
+
+	if (v->arch.kernel_l4.v != gfn.v)
+		return false;
+	pv_load_root(v);
+	return true;
+}
+
 gfn_t arch_new_user_baseptr(gfn_t gfn, mfn_t hw_root)
 {
 	struct vcpu *v = current_vcpu();

@@ -48,8 +48,7 @@ static inline void pv_fix_selectors(struct cpu_user_regs *regs)
  * ring 0 on the guest's stack. */
 static inline bool pv_sysret_ok(const struct cpu_user_regs *r)
 {
-	return (r->entry_vector & TRAP_SYSCALL) &&
-	       (int64_t)(r->rip << 16) >> 16 == (int64_t)r->rip;
+	return (r->entry_vector & TRAP_SYSCALL) && (int64_t)(r->rip << 16) >> 16 == (int64_t)r->rip;
 }
 
 #endif
