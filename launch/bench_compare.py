@@ -29,6 +29,14 @@ def micro(where: Path, samples: int, timeout: float) -> Work:
     return Work("micro", guest, build.mini_kernel(where), r"mini: PASS role=bench", timeout)
 
 
+def domains(where: Path, samples: int, timeout: float) -> Work:
+    """Two domains; on Xen that would need a toolstack."""
+    sides = [Guest("mini-bench", name, mem=16 << 20, cmdline=f"n={samples} side={side} peer={peer}")
+             for name, side, peer in (("bench", "a", 2), ("peer", "b", 1))]
+    return Work("two domains", sides[0], build.mini_kernel(where), r"bench\| mini: PASS", timeout,
+                sides[1:])
+
+
 def run_group(work: Work, systems: dict[str, Path], runs: int, log: Any) -> list[Run]:
     """All runs of one guest."""
     found = []
@@ -89,6 +97,8 @@ def main(argv: list[str]) -> int:
                         help="boots of each; they must agree within --spread (1)")
     parser.add_argument("--spread", metavar="PCT", default="2",
                         help="what the runs of one system may differ by (2)")
+    parser.add_argument("--most", metavar="PCT",
+                        help="fail when an operation takes more of Xen's instructions than that")
     parser.add_argument("--timeout", metavar="SECONDS", default="900", help="per boot (900)")
     parser.add_argument("--json", metavar="FILE", help="write the results there")
     parser.add_argument("--svg", metavar="FILE", help="draw the ratios there")
@@ -98,25 +108,35 @@ def main(argv: list[str]) -> int:
     runs = parse_int(args.runs, "--runs", 1, 100)
     spread = parse_int(args.spread, "--spread", 0, 100) / 100
     timeout = parse_seconds(args.timeout, "--timeout")
+    most = parse_int(args.most, "--most", 1, 100000) / 100 if args.most else None
 
     where = build.hypervisor()
     systems = {"xen": compare.xen_image(), "xylem": where / "xylem.elf"}
     works = {"micro": lambda: micro(where, samples, timeout),
              "linux": lambda: compare_linux.work(where, timeout)}
     ops: list[dict[str, Any]] = []
+    between: dict[str, compare.Figure] = {}
     log = open(args.log, "w", encoding="utf-8") if args.log else None
     try:
         for group, make in works.items():
             if not args.only or group == args.only:
                 ops += compare.merge(group, run_group(make(), systems, runs, log))
+        if args.only != "linux":
+            between = run_group(domains(where, samples, timeout), {"xylem": systems["xylem"]}, 1,
+                                log)[0].figures
     finally:
         if log:
             log.close()
     ops = checked(ops)
+    alone = [{"name": name, "xylem": figure.value} for name, figure in between.items()
+             if name != CHECK]
     data = {"schema": 1, "unit": "instructions", "samples": samples, "runs": runs,
-            "xen_version": debian.candidate(compare.XEN_PACKAGE), **summary(ops), "ops": ops}
+            "xen_version": debian.candidate(compare.XEN_PACKAGE), **summary(ops), "ops": ops,
+            "xylem_only": alone}
     print(table(ops))
     print(last_lines(data))
+    for op in alone:
+        print(f"Xylem only: {op['name']}: {_number(op['xylem'])}")
     if args.json:
         report.write_json(Path(args.json), {**data, "charts": [chart(ops)]})
     if args.svg:
@@ -125,6 +145,9 @@ def main(argv: list[str]) -> int:
         except OSError as error:
             raise XylemError(f"cannot write {args.svg}: {error.strerror}") from None
     wrong = judge(ops, spread)
+    if most is not None:
+        wrong += [f"{op['name']}: {op['ratio']:.3f} of Xen's" for op in ops
+                  if (op["ratio"] or 0) > most]
     for text in wrong:
         print(f"xylem: {text}", file=sys.stderr)
     return 1 if wrong or not ops else 0

@@ -71,12 +71,13 @@ class Work:
     mini: Path | None
     done: str
     timeout: float = 600
+    others: list[Guest] = field(default_factory=list)  # beside it; on Xylem only
 
 
 def _boot(work: Work, system: str, elf: Path) -> Callable[[Machine], list[str]]:
     guest = work.guest
     if system == "xylem":
-        boot_plan = plan.make_plan([guest], work.mini, {})
+        boot_plan = plan.make_plan([guest, *work.others], work.mini, {})
         return lambda machine: multiboot(elf, "", boot_plan.stage(machine.dir))
     kernel = work.mini
     if kernel is None:

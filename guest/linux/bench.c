@@ -230,8 +230,8 @@ static void raise_signal(void)
 
 static void compile_one(const char *in, const char *out)
 {
-	char *args[] = {"/usr/bin/tcc", "-nostdinc", "-I/src", "-c", "-o", (char *)out, (char *)in,
-			NULL};
+	char *args[] = {"/usr/bin/tcc", "-nostdinc", "-I/src",	 "-c",
+			"-o",		(char *)out, (char *)in, NULL};
 	char *env[] = {"PATH=/usr/bin", NULL};
 	pid_t pid = fork();
 

@@ -88,6 +88,12 @@ void role_bench(void)
 	sample[1] = pages_alloc(n * 8 / PAGE_SIZE + 1);
 	smp_up_all();
 	calibrate(n);
+	if (*arg_str("side", "")) {
+		bench_domains_side(n);
+		for (const struct bench *b = bench_domains; b->name; b++)
+			run(b, n);
+		role_pass("rounds=%lu", n);
+	}
 	for (unsigned int i = 0; i < ARRAY_LEN(all); i++)
 		for (const struct bench *b = all[i]; b->name; b++, count++)
 			run(b, n);

@@ -24,7 +24,11 @@ struct bench {
 
 /* Each ends with an element without a name. */
 extern const struct bench bench_calls[], bench_events[], bench_traps[], bench_mmu[], bench_pin[],
-	bench_vcpus[];
+	bench_vcpus[], bench_domains[];
+
+/* Two domains, side=a and side=b, each with peer= the other's id: a measures @n rounds, b answers and
+ * does not return. */
+void bench_domains_side(unsigned long n);
 
 /* What the operations returned, or-ed together; role_bench() wants 0. */
 extern long bench_rc;
