@@ -9,6 +9,10 @@
 
 /* struct cpu_user_regs; checked against the header in traps.c. */
 #define LEAVE_KEPT 2 /* enum leave of traps.c */
+#define TRAP_SYSCALL 0x100
+#define HC_NR 64
+#define HC_CONTINUE 0x4000
+#define ENOSYS 38
 #define R_VEC 124
 #define R_RIP 128
 #define R_CS 136
@@ -55,31 +59,105 @@
 	.text
 
 /* The per-pCPU stub has switched stacks and pushed ss, rsp, rflags, cs, rip and the trap word. */
-	.globl syscall_common
+	.globl syscall_common, x86_syscall
 syscall_common:
 	SAVE_GPRS
-	mov %rsp, %rdi
+/*
+ * Hypercalls, the most frequent way in: here in assembly, since their arguments still are where the
+ * callee wants them. The offsets are absolute symbols that traps.c defines.
+ * rbx: pCPU, r12: vCPU, r13: number.
+ */
+x86_syscall:
+	mov CPU_INFO_PCPU(%rsp), %rbx
 	xor %ebp, %ebp
+	mov PCPU_CURRENT(%rbx), %r12
+	/* Online, which is a full fence: what qsbr_online() does. PAIRS: qsbr_fence */
+	lock incq PCPU_QSBR(%rbx)
 	sub $8, %rsp
-	call x86_syscall
-	sub $LEAVE_KEPT, %al
-	jb leave_full
+	cmpb $0, VCPU_KERNEL_MODE(%r12)
+	je user_syscall
+	mov %eax, %r13d
+	incq VCPU_HYPERCALLS(%r12)
+	mov $-ENOSYS, %rax
+	cmp $HC_NR, %r13d
+	jae hypercall_done
+	lea hypercall_fns(%rip), %r11
+	mov (%r11, %r13, 8), %r11
+	test %r11, %r11
+	jz hypercall_done
+	mov %r10, %rcx
+	call *%r11
+	cmp $-HC_CONTINUE, %rax
+	je hypercall_again
+hypercall_done:
+	mov %rax, 88(%rsp)
+	/* As leave_to_guest() in traps.c, which also does what is rare. */
+	cmpl $0, PCPU_WORK(%rbx)
+	jne leave_slow
+	cmpw $0, VCPU_EVENTS_RARE(%r12)
+	jne leave_slow
+	mov VCPU_INFO(%r12), %rcx
+	test %rcx, %rcx
+	jz leave_slow
+	cmpb $0, (%rcx)			/* evtchn_upcall_pending */
+	jne leave_slow
+	testb $TRAP_SYSCALL >> 8, 8 + R_VEC + 1(%rsp)
+	jz leave_slow
+	mov 8 + R_RIP(%rsp), %rcx
+	mov %rcx, %r11			/* canonical? */
+	shl $16, %r11
+	sar $16, %r11
+	cmp %rcx, %r11
+	jne leave_slow
+	/* Offline: a store is a release. PAIRS: qsbr_quiesce */
+	incq PCPU_QSBR(%rbx)
+leave_by_sysret:
+	mov 32(%rsp), %r12
+	mov 24(%rsp), %r13
 	mov 40(%rsp), %rbp
+	mov 48(%rsp), %rbx
 	mov 64(%rsp), %r10
 	mov 72(%rsp), %r9
 	mov 80(%rsp), %r8
 	mov 104(%rsp), %rdx
 	mov 112(%rsp), %rsi
 	mov 120(%rsp), %rdi
-	test %al, %al
-	mov 88(%rsp), %rax
-	jz 1f
 	mov 136(%rsp), %rcx
 	mov 152(%rsp), %r11
 	mov 160(%rsp), %rsp
 	sysretq
-1:	mov 96(%rsp), %rcx
+
+hypercall_again:
+	lea 8(%rsp), %rdi
+	mov %r13, %rsi
+	mov %rax, %rdx
+	call x86_hypercall_again
+	jmp leave_kept
+user_syscall:
+	lea 8(%rsp), %rdi
+	call x86_user_syscall
+	jmp leave_kept
+leave_slow:
+	lea 8(%rsp), %rdi
+	call x86_leave
+leave_kept:
+	sub $LEAVE_KEPT, %al
+	jb leave_full
+	test %al, %al
+	mov 88(%rsp), %rax
+	jnz leave_by_sysret
+	mov 32(%rsp), %r12
+	mov 24(%rsp), %r13
+	mov 40(%rsp), %rbp
+	mov 48(%rsp), %rbx
 	mov 56(%rsp), %r11
+	mov 64(%rsp), %r10
+	mov 72(%rsp), %r9
+	mov 80(%rsp), %r8
+	mov 96(%rsp), %rcx
+	mov 104(%rsp), %rdx
+	mov 112(%rsp), %rsi
+	mov 120(%rsp), %rdi
 	add $136, %rsp
 	jmp iret_guest
 leave_full:

@@ -31,6 +31,9 @@ _Static_assert(offsetof(struct cpu_user_regs, rip) == 128, "entry.S R_RIP");
 _Static_assert(offsetof(struct cpu_user_regs, cs) == 136, "entry.S R_CS");
 _Static_assert(offsetof(struct cpu_user_regs, ss) + 8 == 168, "entry.S, RSP0");
 _Static_assert(sizeof(struct cpu_info) == 216, "entry.S RSP0_FROM_TOP");
+_Static_assert(TRAP_SYSCALL == 0x100 && HC_NR == 64 && HC_CONTINUE == 0x4000 && XEN_ENOSYS == 38 &&
+		       offsetof(vcpu_info_t, evtchn_upcall_pending) == 0,
+	       "entry.S");
 _Static_assert(offsetof(struct cpu_user_regs, r10) == 56 &&
 		       offsetof(struct cpu_user_regs, rdi) == 112,
 	       "entry.S, the return from a hypercall");
@@ -39,12 +42,15 @@ _Static_assert(offsetof(struct cpu_user_regs, r10) == 56 &&
 enum leave {
 	LEAVE_IRET,
 	LEAVE_SYSRET,
-	LEAVE_KEPT = 2 /* added: RBX and R12 to R15 still are the guest's */
+	LEAVE_KEPT = 2 /* added: R14 and R15 still are the guest's */
 };
 
 extern char iret_guest[];
 NORETURN void x86_enter_guest(struct cpu_user_regs *regs, bool sysret);
-enum leave x86_syscall(struct cpu_user_regs *regs);
+enum leave x86_leave(struct cpu_user_regs *regs);
+enum leave x86_hypercall_again(struct cpu_user_regs *regs, uint64_t nr, long rc);
+enum leave x86_user_syscall(struct cpu_user_regs *regs);
+void x86_entry_offsets(void);
 enum leave x86_syscall32(struct cpu_user_regs *regs);
 enum leave x86_guest_trap(struct cpu_user_regs *regs);
 void x86_hyp_trap(struct cpu_user_regs *regs);
@@ -70,7 +76,13 @@ static inline enum leave leave_to_guest(struct pcpu *p, struct cpu_user_regs *r,
 	return (pv_sysret_ok(r) ? LEAVE_SYSRET : LEAVE_IRET) + kept;
 }
 
-static void __attribute__((noinline)) hypercall_again(struct cpu_user_regs *r, uint64_t nr, long rc)
+/* The rest is in entry.S, with the ways back in common. */
+enum leave x86_leave(struct cpu_user_regs *r)
+{
+	return leave_to_guest(this_pcpu(), r, LEAVE_KEPT);
+}
+
+enum leave x86_hypercall_again(struct cpu_user_regs *r, uint64_t nr, long rc)
 {
 	uint64_t args[6] = {r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9};
 
@@ -78,33 +90,31 @@ static void __attribute__((noinline)) hypercall_again(struct cpu_user_regs *r, u
 		arch_hypercall_restart((unsigned)nr, args);
 	else
 		r->rax = (uint64_t)rc;
+	return x86_leave(r);
 }
 
-static inline void hypercall(struct vcpu *v, struct cpu_user_regs *r)
+enum leave x86_user_syscall(struct cpu_user_regs *r)
 {
-	uint32_t nr = (uint32_t)r->rax;
-	long rc = -XEN_ENOSYS;
+	struct vcpu *v = current_vcpu();
 
-	v->cnt.hypercalls++;
-	if (likely(nr < HC_NR && hypercall_fns[nr]))
-		rc = hypercall_fns[nr](r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
-	if (unlikely(rc == -HC_CONTINUE))
-		hypercall_again(r, nr, rc);
-	else
-		r->rax = (uint64_t)rc;
+	pv_syscall(v, &v->arch.syscall);
+	return x86_leave(r);
 }
 
-enum leave x86_syscall(struct cpu_user_regs *r)
-{
-	struct pcpu *p = container_of(r, struct cpu_info, regs)->pcpu;
-	struct vcpu *v = p->current;
+/* Absolute symbols for entry.S. */
+#define OFFSET(name, type, field) \
+	__asm__ volatile(".globl " #name "\n\t.set " #name ", %c0" ::"i"(offsetof(type, field)))
 
-	arch_rcu_online(p);
-	if (likely(v->arch.kernel_mode))
-		hypercall(v, r);
-	else
-		pv_syscall(v, &v->arch.syscall);
-	return leave_to_guest(p, r, LEAVE_KEPT);
+void x86_entry_offsets(void)
+{
+	OFFSET(CPU_INFO_PCPU, struct cpu_info, pcpu);
+	OFFSET(PCPU_CURRENT, struct pcpu, current);
+	OFFSET(PCPU_WORK, struct pcpu, work);
+	OFFSET(PCPU_QSBR, struct pcpu, qsbr.ctr);
+	OFFSET(VCPU_KERNEL_MODE, struct vcpu, arch.kernel_mode);
+	OFFSET(VCPU_HYPERCALLS, struct vcpu, cnt.hypercalls);
+	OFFSET(VCPU_EVENTS_RARE, struct vcpu, evt.rare);
+	OFFSET(VCPU_INFO, struct vcpu, info);
 }
 
 /* In 32-bit code SYSCALL never is a hypercall: the 64-bit guest kernel has none of it. */
