@@ -8,7 +8,8 @@
 #define ALL_HYPERCALLS(HC)                                                                         \
 	HC(set_trap_table)                                                                         \
 	HC(mmu_update)                                                                             \
-	HC(set_gdt) HC(stack_switch) HC(set_callbacks) HC(fpu_taskswitch) HC(sched_op_compat) HC(  \
+	HC(set_gdt)                                                                                \
+	HC(stack_switch) HC(set_callbacks) HC(fpu_taskswitch) HC(sched_op_compat) HC(              \
 		platform_op) HC(set_debugreg) HC(get_debugreg) HC(update_descriptor) HC(memory_op) \
 		HC(multicall) HC(update_va_mapping) HC(set_timer_op) HC(event_channel_op_compat)   \
 			HC(xen_version) HC(console_io) HC(physdev_op_compat) HC(grant_table_op)    \

@@ -12,17 +12,23 @@ static inline struct mm *current_mm(void)
 	return &current_vcpu()->domain->mm;
 }
 
-/** hc_reap() - finish what the vCPU left behind. 0 or MM_PREEMPTED. */
-static inline int hc_reap(struct mm *mm)
+/** hc_work() - where the current vCPU keeps what it left to do. */
+static inline const struct mm_work *hc_work(struct mm *mm)
 {
-	return likely(!mm_work_of(mm, current_vcpu()->id)->reap) ? 0 : mm_reap(mm);
+	return mm_work_of(mm, current_vcpu()->id);
+}
+
+/** hc_reap() - finish what the vCPU left behind, as @w has it. 0 or MM_PREEMPTED. */
+static inline int hc_reap(struct mm *mm, const struct mm_work *w)
+{
+	return likely(!w->reap) ? 0 : mm_reap(mm);
 }
 
 /** hc_over() - the hypercall ends with @rc and will not be continued. */
-static inline void hc_over(struct mm *mm, long rc)
+static inline void hc_over(struct mm *mm, const struct mm_work *w, long rc)
 {
 	/* A table under construction that was then not wanted, when another vCPU interfered. */
-	if (unlikely(mm_work_of(mm, current_vcpu()->id)->wip))
+	if (unlikely(w->wip))
 		mm_wip_drop(mm);
 	else if (likely(!rc))
 		return;

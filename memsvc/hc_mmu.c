@@ -51,18 +51,22 @@ static inline int update_one(struct mm_ctx *c, const struct mmu_update *r)
 long do_mmu_update(uint64_t reqs, uint64_t count, uint64_t pdone, uint64_t foreigndom)
 {
 	struct mm_ctx c = ctx_begin(current_mm());
+	const struct mm_work *w = hc_work(c.mm);
 	struct mmu_update req;
 	struct hc_list l;
 	long rc;
 
-	if ((uint32_t)foreigndom >> 16 && (uint32_t)(foreigndom >> 16) - 1 != DOMID_SELF)
-		return -XEN_EPERM; /* another domain's page tables */
-	rc = hc_pg_owner(foreigndom);
-	if (!rc)
-		rc = hc_list_begin(&l, reqs, count, pdone);
+	if (unlikely((uint32_t)foreigndom != DOMID_SELF)) {
+		if ((uint32_t)foreigndom >> 16 && (uint32_t)(foreigndom >> 16) - 1 != DOMID_SELF)
+			return -XEN_EPERM; /* another domain's page tables */
+		rc = hc_pg_owner(foreigndom);
+		if (rc)
+			return rc;
+	}
+	rc = hc_list_begin(&l, reqs, count, pdone);
 	if (unlikely(rc))
 		return rc;
-	if (unlikely(hc_reap(c.mm)))
+	if (unlikely(hc_reap(c.mm, w)))
 		return hc_list_continue(&l, sizeof(req));
 	for (; l.i < l.left; l.i++) {
 		if (unlikely(l.i && l.i % REQ_BATCH == 0) && preempt_pending()) {
@@ -89,7 +93,7 @@ long do_mmu_update(uint64_t reqs, uint64_t count, uint64_t pdone, uint64_t forei
 	ctx_end(&c);
 	if (rc == MM_PREEMPTED)
 		return hc_list_continue(&l, sizeof(req));
-	hc_over(c.mm, rc);
+	hc_over(c.mm, w, rc);
 	return hc_list_end(&l, rc);
 }
 

@@ -114,6 +114,7 @@ static long ext_one(struct mm *mm, const struct mmuext_op *op)
 long do_mmuext_op(uint64_t ops, uint64_t count, uint64_t pdone, uint64_t foreigndom)
 {
 	struct mm *mm = current_mm();
+	const struct mm_work *w = hc_work(mm);
 	struct mmuext_op op;
 	struct hc_list l;
 	long rc = hc_pg_owner(foreigndom);
@@ -122,7 +123,7 @@ long do_mmuext_op(uint64_t ops, uint64_t count, uint64_t pdone, uint64_t foreign
 		rc = hc_list_begin(&l, ops, count, pdone);
 	if (unlikely(rc))
 		return rc;
-	if (unlikely(hc_reap(mm)))
+	if (unlikely(hc_reap(mm, w)))
 		return hc_list_continue(&l, sizeof(op));
 	for (; l.i < l.left; l.i++) {
 		if (l.i && preempt_pending()) {
@@ -137,7 +138,7 @@ long do_mmuext_op(uint64_t ops, uint64_t count, uint64_t pdone, uint64_t foreign
 		if (unlikely(rc))
 			break;
 		/* The pages of dropped tables must be ordinary before the guest goes on. */
-		if (unlikely(hc_reap(mm))) {
+		if (unlikely(hc_reap(mm, w))) {
 			l.i++;
 			rc = MM_PREEMPTED;
 			break;
@@ -145,6 +146,6 @@ long do_mmuext_op(uint64_t ops, uint64_t count, uint64_t pdone, uint64_t foreign
 	}
 	if (rc == MM_PREEMPTED)
 		return hc_list_continue(&l, sizeof(op));
-	hc_over(mm, rc);
+	hc_over(mm, w, rc);
 	return hc_list_end(&l, rc);
 }

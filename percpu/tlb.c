@@ -140,14 +140,13 @@ void tlb_shootdown_cpus(const cpumask_t *mask)
 	}
 }
 
-/* @mask: NULL for all. Most often @mm is loaded here only, or nowhere. */
+/* After a full fence. @mask: NULL for all. Most often @mm is loaded here only, or nowhere. */
 static inline __attribute__((always_inline)) void shootdown(struct mm *mm, const cpumask_t *mask)
 {
 	unsigned self = this_pcpu()->id, cpu, left = 0;
 	bool here = false, elsewhere = false;
 	cpumask_t hit, users;
 
-	atomic_thread_fence(memory_order_seq_cst); /* PAIRS: tlb_loaded */
 	users = tlb_users(mm);
 	for_each_cpu_in(cpu, &users)
 	{
@@ -170,11 +169,13 @@ static inline __attribute__((always_inline)) void shootdown(struct mm *mm, const
 
 void tlb_shootdown_mask(struct mm *mm, const cpumask_t *mask)
 {
+	atomic_thread_fence(memory_order_seq_cst); /* PAIRS: tlb_loaded */
 	shootdown(mm, mask);
 }
 
 void tlb_shootdown_mm(struct mm *mm)
 {
+	atomic_thread_fence(memory_order_seq_cst); /* PAIRS: tlb_loaded */
 	shootdown(mm, NULL);
 }
 

@@ -178,33 +178,43 @@ long do_iret(void)
 {
 	struct vcpu *v = current_vcpu();
 	struct cpu_user_regs *r = guest_regs();
+	const struct iret_context *ic = (const struct iret_context *)r->rsp;
 	vcpu_info_t *info = atomic_load_explicit(&v->info, memory_order_relaxed);
-	struct iret_context ic;
+	uint64_t rax, rcx, r11, flags, rip, cs, rflags, rsp, ss;
 
-	if (unlikely(copy_from_guest(&ic, r->rsp, sizeof(ic)))) {
-		domain_crash(v->domain, "iret with an unreadable frame at %lx",
-			     (unsigned long)r->rsp);
-		return 0;
-	}
-	if ((ic.cs & 3) == 3) {
+	if (unlikely(!guest_place_ok((uint64_t)ic)))
+		goto fault;
+	GUEST_LOAD(rax, &ic->rax, fault);
+	GUEST_LOAD(r11, &ic->r11, fault);
+	GUEST_LOAD(rcx, &ic->rcx, fault);
+	GUEST_LOAD(flags, &ic->flags, fault);
+	GUEST_LOAD(rip, &ic->rip, fault);
+	GUEST_LOAD(cs, &ic->cs, fault);
+	GUEST_LOAD(rflags, &ic->rflags, fault);
+	GUEST_LOAD(rsp, &ic->rsp, fault);
+	GUEST_LOAD(ss, &ic->ss, fault);
+	if ((cs & 3) == 3) {
 		if (unlikely(!mfn_valid_value(v->arch.user_root))) {
 			domain_crash(v->domain, "iret to user mode without a user base pointer");
 			return 0;
 		}
 		pv_toggle_mode(v);
 	}
-	r->rip = ic.rip;
-	r->cs = (ic.cs & 0xffff) | 3;
-	r->rflags = (ic.rflags & ~(X86_FLAGS_IOPL | X86_FLAGS_VM | X86_FLAGS_VIF | X86_FLAGS_VIP)) |
+	r->rip = rip;
+	r->cs = (cs & 0xffff) | 3;
+	r->rflags = (rflags & ~(X86_FLAGS_IOPL | X86_FLAGS_VM | X86_FLAGS_VIF | X86_FLAGS_VIP)) |
 		    X86_FLAGS_IF | X86_FLAGS_FIXED;
-	r->rsp = ic.rsp;
-	r->ss = (ic.ss & 0xffff) | 3;
-	r->rcx = ic.rcx;
-	r->r11 = ic.r11;
+	r->rsp = rsp;
+	r->ss = (ss & 0xffff) | 3;
+	r->rcx = rcx;
+	r->r11 = r11;
 	r->entry_vector = 0;
-	if ((ic.flags & VGCF_in_syscall) && (uint16_t)r->cs == FLAT_RING3_CS64 &&
+	if ((flags & VGCF_in_syscall) && (uint16_t)r->cs == FLAT_RING3_CS64 &&
 	    r->ss == FLAT_RING3_SS64)
 		r->entry_vector = TRAP_SYSCALL;
-	info->evtchn_upcall_mask = !(ic.rflags & X86_FLAGS_IF);
-	return ic.rax;
+	info->evtchn_upcall_mask = !(rflags & X86_FLAGS_IF);
+	return (long)rax;
+fault:
+	domain_crash(v->domain, "iret with an unreadable frame at %lx", (unsigned long)ic);
+	return 0;
 }

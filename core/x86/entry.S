@@ -99,18 +99,21 @@ hypercall_done:
 	mov VCPU_INFO(%r12), %rcx
 	test %rcx, %rcx
 	jz leave_slow
-	cmpb $0, (%rcx)			/* evtchn_upcall_pending */
-	jne leave_slow
-	testb $TRAP_SYSCALL >> 8, 8 + R_VEC + 1(%rsp)
+	movzwl (%rcx), %ecx		/* evtchn_upcall_pending, evtchn_upcall_mask */
+	test %cl, %cl
+	jz 1f
+	test %ch, %ch
 	jz leave_slow
+	/* Offline: a store is a release. PAIRS: qsbr_quiesce */
+1:	incq PCPU_QSBR(%rbx)
+	testb $TRAP_SYSCALL >> 8, 8 + R_VEC + 1(%rsp)
+	jz leave_by_iret
 	mov 8 + R_RIP(%rsp), %rcx
 	mov %rcx, %r11			/* canonical? */
 	shl $16, %r11
 	sar $16, %r11
 	cmp %rcx, %r11
-	jne leave_slow
-	/* Offline: a store is a release. PAIRS: qsbr_quiesce */
-	incq PCPU_QSBR(%rbx)
+	jne leave_by_iret
 leave_by_sysret:
 	mov 32(%rsp), %r12
 	mov 24(%rsp), %r13
@@ -146,6 +149,7 @@ leave_kept:
 	test %al, %al
 	mov 88(%rsp), %rax
 	jnz leave_by_sysret
+leave_by_iret:
 	mov 32(%rsp), %r12
 	mov 24(%rsp), %r13
 	mov 40(%rsp), %rbp
