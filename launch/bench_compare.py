@@ -18,6 +18,7 @@ EPILOG = """\
 Both hypervisors boot on the same QEMU machine with one pCPU and -icount shift=0, where a tick of
 the TSC is an instruction, Xen with the guest as its Domain0. 'micro' is guest/roles/bench*.c:
 the median of single operations. What a guest pays for the call itself is part of each figure.
+Operations that Xylem does not have (grants) are left out.
 'linux' is Debian's kernel with guest/linux/bench.c as its first process, one vCPU; there, boots
 count the time in which the CPU sleeps as well, and a Domain0 also looks for the machine's devices.
 """
@@ -48,10 +49,15 @@ def run_group(work: Work, systems: dict[str, Path], runs: int, log: Any) -> list
 
 
 def summary(ops: list[dict[str, Any]]) -> dict[str, Any]:
-    """Median and largest ratio, and the operations above Xen's."""
-    ratios = [op["ratio"] for op in ops if op["ratio"] is not None]
-    return {"median_ratio": statistics.median(ratios) if ratios else None,
-            "max_ratio": max(ratios, default=None),
+    """Median and largest ratio, of all and of each group, and the operations above Xen's."""
+    def both(chosen: list[dict[str, Any]]) -> dict[str, Any]:
+        ratios = [op["ratio"] for op in chosen if op["ratio"] is not None]
+        return {"median_ratio": statistics.median(ratios) if ratios else None,
+                "max_ratio": max(ratios, default=None)}
+    groups = dict.fromkeys(op["group"] for op in ops)
+    return {**both(ops),
+            "groups": {group: both([op for op in ops if op["group"] == group])
+                       for group in groups},
             "above": [op["name"] for op in ops if (op["ratio"] or 0) > 1.0]}
 
 
@@ -128,8 +134,8 @@ def main(argv: list[str]) -> int:
         if log:
             log.close()
     ops = checked(ops)
-    alone = [{"name": name, "xylem": figure.value} for name, figure in between.items()
-             if name != CHECK]
+    alone: list[dict[str, Any]] = [{"name": name, "xylem": figure.value}
+                                   for name, figure in between.items() if name != CHECK]
     data = {"schema": 1, "unit": "instructions", "samples": samples, "runs": runs,
             "xen_version": debian.candidate(compare.XEN_PACKAGE), **summary(ops), "ops": ops,
             "xylem_only": alone}
@@ -166,7 +172,10 @@ def last_lines(data: dict[str, Any]) -> str:
     """Median, worst, and what is above Xen."""
     if data["median_ratio"] is None:
         return "nothing to compare"
+    def text(name: str, of: dict[str, Any]) -> str:
+        return f"{name}: median ratio {of['median_ratio']:.3f}, worst {of['max_ratio']:.3f}"
     above = data["above"]
-    return (f"\nmedian ratio {data['median_ratio']:.2f}, worst {data['max_ratio']:.2f}; "
-            f"{len(above)} of {len(data['ops'])} above 1.00"
-            + "".join(f"\n  {name}" for name in above))
+    groups = [text(name, of) for name, of in data["groups"].items()
+              if of["median_ratio"] is not None]
+    return "\n".join(["", *groups, text("all", data) + f"; {len(above)} of {len(data['ops'])} "
+                      "above 1", *(f"  {name}" for name in above)])

@@ -58,8 +58,8 @@ class Run:
         self.lines.append(line)
         match = _FIGURE.search(line)
         if match:
-            per, samples, *values = (int(text) for text in match.groups()[:5])
-            self.figures[match[6]] = Figure(*(value / per for value in values), samples)
+            per, samples, mid, low, high = (int(text) for text in match.groups()[:5])
+            self.figures[match[6]] = Figure(mid / per, low / per, high / per, samples)
 
 
 @dataclass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Linux guest of ./xylem bench compare: its initramfs, with a compiler and a tree to compile."""
+"""The Linux guest of ./xylem bench compare: its initramfs, a compiler and a tree to compile."""
 
 import hashlib
 from pathlib import Path
