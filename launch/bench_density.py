@@ -18,7 +18,7 @@ ICOUNT_SHIFT = 4  # one instruction is 16 ns
 MEM = "4M"  # of each mini guest
 GOAL_KIB = 64  # hypervisor memory of an idle mini domain
 LIMIT_KIB = 98  # what it may be: more is an error
-PERIOD_MS = 1000  # between two rounds of a guest that mostly sleeps
+PERIOD_MS = 5000  # between two rounds of a guest that mostly sleeps: 1000 of them take a fifth
 START_S = 0.012  # of system time, for each guest to start
 ALLOWANCE_US = 5000  # the scheduler's context-switch allowance C, its default
 BASE = 2  # idle guests that are there before those whose memory is counted
@@ -100,9 +100,9 @@ def throughput(counts: list[int], pcpus: int, secs: int, timeout: float) -> list
     return out
 
 
-def sleepers(guests: int, pcpus: int, secs: int, timeout: float) -> dict[str, Any]:
-    """So many guests that each wake up once a period and do one round of work."""
-    start = start_s(guests)
+def sleepers(guests: int, pcpus: int, timeout: float) -> dict[str, Any]:
+    """So many guests that each wake up once a period, twice, and do one round of work."""
+    start, secs = start_s(guests), 2 * PERIOD_MS // 1000
     run = boot(pcpus, [f'mini-busy:{guests},name=mini,mem={MEM},'
                        f'cmdline="from={start} secs={secs} period_ms={PERIOD_MS}"'],
                f"{guests} mini guests", timeout)
@@ -221,7 +221,7 @@ def main(argv: list[str]) -> int:
         counts = [1 << i for i in range(12) if 1 << i < linux] + [linux]
         data["busy"] = throughput(counts, pcpus, secs, timeout)
     if mini:
-        data["minis"] = sleepers(mini, pcpus, secs, timeout)
+        data["minis"] = sleepers(mini, pcpus, timeout)
         data["memory"] = memory(mini, timeout)
     show(data)
     data["charts"] = charts(data)
