@@ -123,6 +123,8 @@ class Verdicts(unittest.TestCase):
     def test_host_programs_say_what_they_did(self) -> None:
         self.assertEqual(suite_host.count_operations("12 rounds\n  operations          120\n"), 120)
         self.assertEqual(suite_host.count_operations("[----] x\noperations=42\n"), 42)
+        self.assertEqual(suite_host.count_operations("100 sends, 7 events\n20 sends\n"), 120)
+        self.assertEqual(suite_host.count_operations("Tested: 6 | Passing: 6 | Failing: 0"), 6)
         self.assertEqual(suite_host.count_operations("nothing"), 0)
 
 
