@@ -5,19 +5,18 @@
 #include "core/domain.h"
 #include "core/lib.h"
 
-#define ALL_HYPERCALLS(HC)                                                                         \
-	HC(set_trap_table)                                                                         \
-	HC(mmu_update)                                                                             \
-	HC(set_gdt)                                                                                \
-	HC(stack_switch) HC(set_callbacks) HC(fpu_taskswitch) HC(sched_op_compat) HC(              \
-		platform_op) HC(set_debugreg) HC(get_debugreg) HC(update_descriptor) HC(memory_op) \
-		HC(multicall) HC(update_va_mapping) HC(set_timer_op) HC(event_channel_op_compat)   \
-			HC(xen_version) HC(console_io) HC(physdev_op_compat) HC(grant_table_op)    \
-				HC(vm_assist) HC(update_va_mapping_otherdomain) HC(iret)           \
-					HC(vcpu_op) HC(set_segment_base) HC(mmuext_op) HC(nmi_op)  \
-						HC(sched_op) HC(callback_op) HC(event_channel_op)  \
-							HC(physdev_op) HC(sysctl) HC(domctl)       \
-								HC(arch_7)
+/* clang-format off */
+#define ALL_HYPERCALLS(HC) \
+	HC(set_trap_table) HC(mmu_update) HC(set_gdt) HC(stack_switch) \
+	HC(set_callbacks) HC(fpu_taskswitch) HC(sched_op_compat) HC(platform_op) \
+	HC(set_debugreg) HC(get_debugreg) HC(update_descriptor) HC(memory_op) \
+	HC(multicall) HC(update_va_mapping) HC(set_timer_op) \
+	HC(event_channel_op_compat) HC(xen_version) HC(console_io) \
+	HC(physdev_op_compat) HC(grant_table_op) HC(vm_assist) \
+	HC(update_va_mapping_otherdomain) HC(iret) HC(vcpu_op) HC(set_segment_base) \
+	HC(mmuext_op) HC(nmi_op) HC(sched_op) HC(callback_op) HC(event_channel_op) \
+	HC(physdev_op) HC(sysctl) HC(domctl) HC(arch_7)
+/* clang-format on */
 
 /*
  * Each callee declares the arguments it takes; surplus argument registers are harmless in the
