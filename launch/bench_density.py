@@ -17,7 +17,7 @@ from launch.units import parse_int
 ICOUNT_SHIFT = 4  # one instruction is 16 ns
 MEM = "4M"  # of each mini guest
 GOAL_KIB = 64  # hypervisor memory of an idle mini domain
-LIMIT_KIB = 98  # what it may be: more is an error
+LIMIT_KIB = 128  # what it may be: more is an error
 PERIOD_MS = 5000  # between two rounds of a guest that mostly sleeps: 1000 of them take a fifth
 START_S = 0.012  # of system time, for each guest to start
 ALLOWANCE_US = 5000  # the scheduler's context-switch allowance C, its default
