@@ -47,7 +47,8 @@ def command(options: Options, what_to_boot: list[str]) -> list[str]:
         accel = ["-accel", "tcg,thread=multi" if options.pcpus > 1 else "tcg"]
     # mem-merge: KSM would merge the machine's memory behind the hypervisor's back.
     return [QEMU, "-M", "q35,mem-merge=off", *accel, "-cpu", "max,-smap",
-            "-smp", str(options.pcpus), "-m", f"{options.mem // 1048576}M", "-display", "none", "-monitor", "none",
+            "-smp", str(options.pcpus), "-m", f"{options.mem // 1048576}M",
+            "-display", "none", "-monitor", "none",
             "-nodefaults", "-no-reboot",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
             *what_to_boot, *options.qemu_args]
