@@ -138,9 +138,7 @@ def draw(pairs: list[commute.Pair]) -> str:
     for domains, scanner in ((1, False), (2, False), (1, True)):
         some = [pair for pair in pairs if (pair.domains, pair.scanner) == (domains, scanner)
                 and pair.a != CONTROL]
-        names: list[str] = []
-        for pair in some:
-            names += [name for name in (pair.a, pair.b) if name not in names]
+        names = list(dict.fromkeys(name for pair in some for name in (pair.a, pair.b)))
         if some:
             triangles.append((title(domains, scanner), names,
                               {(pair.a, pair.b): (len(pair.shared), len(pair.forced))
