@@ -333,7 +333,7 @@ Test(ioring, two_threads)
 /* Racy on purpose: what the checks above are for. Repeated until caught, which proves they can. */
 Test(ioring, publishing_early_is_caught)
 {
-	for (unsigned n = 0; n < 200 && !garbled; n++) {
+	for (unsigned n = 0; n < 5000 && !garbled; n++) {
 		setup();
 		atomic_store(&finished, false);
 		run_pair(PUBLISH_EARLY);
@@ -345,7 +345,7 @@ Test(ioring, publishing_early_is_caught)
 /* A consumer that sleeps without looking again: both sides end up asleep with work in the ring. */
 Test(ioring, sleeping_without_a_look_is_caught)
 {
-	for (unsigned n = 0; n < 50 && !lost; n++) {
+	for (unsigned n = 0; n < 5000 && !lost; n++) {
 		setup();
 		atomic_store(&finished, false);
 		run_pair(NO_SECOND_LOOK);
