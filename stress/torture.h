@@ -199,6 +199,11 @@ enum stat {
 	S_SWAPPED,
 	S_SAMPLED,
 	S_LIVES,
+	S_DIVIDED, /* the memory controller's */
+	S_SHORT,
+	S_TOLD,
+	S_FOLLOWED,
+	S_ORDERED,
 	S_KINDS
 };
 extern const char *const stat_names[S_KINDS];
@@ -288,6 +293,27 @@ void mayfly_run(struct tcpu *t);
 struct domain *mayfly_domain(void);
 /** mayfly_counts - events counted by its lives that are over. */
 extern int64_t mayfly_counts[MMC_KINDS];
+
+/** mayfly_id() - its id: one that the controller swaps on that pCPU. */
+domid_t mayfly_id(void);
+
+/** torture_domain() - domain_by_id() of the core's parts that the torture compiles. */
+struct domain *torture_domain(domid_t id);
+
+/** policy_machine() - the memory controller as before its start. */
+void policy_machine(void);
+/** policy_domain() - put @d under it, with a balloon or without; false: not admitted. */
+bool policy_domain(struct domain *d, struct rnd *r, bool balloon);
+/** policy_start() - on each pCPU, before the round; policy_run() - the pCPU that changes settings
+ * and takes memory. */
+void policy_start(struct tcpu *t);
+void policy_run(struct tcpu *t);
+/** policy_tick_stop(), policy_swap_stop() - on each pCPU, when no one asks for a tick any more, and
+ * when there are none. */
+void policy_tick_stop(struct tcpu *t);
+void policy_swap_stop(struct tcpu *t);
+/** policy_rest_check() - all domains are gone: nothing stays promised. */
+void policy_rest_check(void);
 
 /** torture_working() - whether the mutators are still at it. */
 bool torture_working(void);

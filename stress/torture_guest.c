@@ -2,6 +2,7 @@
 /* What a simulated guest does with its data: words, pages, copies, the balloon; see torture.h. */
 #include <unistd.h>
 
+#include "memsvc/memctl_impl.h"
 #include "memsvc/scan.h"
 #include "torture_guest.h"
 
@@ -319,19 +320,31 @@ static void fork_copy(struct tcpu *t, unsigned i, uint64_t to)
 	remap(t, i, to, true);
 }
 
+/* How far the balloon is from what the controller has told it; half of the time it does not look. */
+static int64_t balloon_off(struct tcpu *t)
+{
+	struct domain *d = odoms[t->dom].d;
+	uint64_t told = memctl_balloon_bound(d) ? memctl_balloon_target(d) : 0;
+
+	return told && rnd_to(&t->r, 2) ? (int64_t)told - mm_sum(tmm(t), MMN_GONE) : 0;
+}
+
 void balloon(struct tcpu *t, uint64_t g)
 {
 	struct oname *n = tname(t, g);
 	enum name_kind kind;
+	int64_t off;
 
 	if (!name_take(n))
 		return;
 	kind = atomic_load(&n->kind);
-	if (kind == K_DATA && !rnd_to(&t->r, 4) && !mm_decrease(tmm(t), GFN(g))) {
+	off = balloon_off(t);
+	if (kind == K_DATA && (off ? off > 0 : !rnd_to(&t->r, 4)) && !mm_decrease(tmm(t), GFN(g))) {
 		t->n[S_GIVEN_UP]++;
+		t->n[S_FOLLOWED] += off > 0;
 		oracle_fill(n, 0);
 		kind = K_GONE;
-	} else if (kind == K_GONE && rnd_to(&t->r, 2)) {
+	} else if (kind == K_GONE && (off ? off < 0 : rnd_to(&t->r, 2))) {
 		/* It gave the frame up while it was mapped; before it uses the name again, a guest
 		 * must flush its own stale translations. */
 		tlb_shootdown_mm(tmm(t));

@@ -5,6 +5,7 @@
  * its undertaker, in the order that core/domain_end.c keeps: off the pCPU, found by nobody, a grace
  * period, teardown. Its pages are as the others', so its shares and hints outlive it.
  */
+#include "memsvc/memctl.h"
 #include "memsvc/name.h"
 #include "memsvc/scan.h"
 #include "memsvc/swap.h"
@@ -21,6 +22,15 @@ int64_t mayfly_counts[MMC_KINDS];
 struct domain *mayfly_domain(void)
 {
 	return atomic_load(&live);
+}
+
+domid_t mayfly_id(void)
+{
+	unsigned cpus = nr_pcpus(), id = tc.mutators + tc.scanners;
+
+	while (id <= tc.domains)
+		id += cpus;
+	return (domid_t)id;
 }
 
 void mayfly_begin(void)
@@ -40,10 +50,10 @@ static bool born(struct tcpu *t)
 	memset(d, 0, sizeof(*d));
 	memset(&odoms[t->dom], 0, sizeof(odoms[t->dom]));
 	odoms[t->dom].d = d;
-	d->id = (domid_t)(t->dom + 1);
+	d->id = mayfly_id();
 	d->start_ns = ++lives;
-	d->max_vcpus = t->id + 1;
-	v = torture_vcpu(d, t->id);
+	d->max_vcpus = 1;
+	v = torture_vcpu(d, 0);
 	if (mm_init(&d->mm, d->id, T_NAMES))
 		return false;
 	if (!torture_tables(&d->mm))
@@ -56,7 +66,7 @@ static bool born(struct tcpu *t)
 		return false;
 	v->arch.kernel_l4 = GFN(N_L4);
 	v->arch.kernel_root = root;
-	return true;
+	return policy_domain(d, &t->r, lives % 2);
 }
 
 static void use(struct tcpu *t, uint64_t g)
@@ -87,7 +97,7 @@ static void live_a_life(struct tcpu *t, uint64_t op)
 {
 	uint64_t ops;
 
-	arch_context_switch(NULL, block->vcpu[t->id]);
+	arch_context_switch(NULL, block->vcpu[0]);
 	mmu_flush_all(t);
 	atomic_store(&live, block);
 	t->r.s = mix(tc.seed ^ mix(t->id << 20 | 5) ^ op) | 1;
@@ -131,7 +141,7 @@ static void buried(struct tcpu *t)
 {
 	struct mm *mm = tmm(t);
 
-	swap_pump_stop(mm);
+	memctl_domain_leave(block);
 	while (!mm_teardown(mm, 1 + rnd_to(&t->r, 100))) {
 		between();
 		sched_yield();
@@ -142,7 +152,8 @@ static void buried(struct tcpu *t)
 			torture_fail("life %lu: %ld of kind %u left", (unsigned long)lives,
 				     (long)mayfly_counts[k], k);
 	}
-	free(block->vcpu[t->id]);
+	memctl_domain_done(block);
+	free(block->vcpu[0]);
 	t->n[S_LIVES]++;
 }
 

@@ -3,7 +3,10 @@
  * The MMU of a simulated pCPU: walks the hardware tables in software, and caches what it found,
  * which only the hypervisor's flushes empty.
  */
+#include <unistd.h>
+
 #include "core/memory_wait.h"
+#include "memsvc/memctl.h"
 #include "torture.h"
 
 static void hook(uint64_t va)
@@ -37,13 +40,14 @@ void between(void)
 	this_pcpu()->work = 0;
 }
 
-/* Instead of core/memory_wait.c: a vCPU sleeps here by letting the other threads run. */
+/* Instead of core/memory_wait.c: a vCPU sleeps here with its pCPU, for a moment. */
 void memory_wait(struct vcpu *v, uint64_t va)
 {
-	(void)v;
 	(void)va;
+	if (!memctl_must_wait(v->domain))
+		memctl_kick();
 	tcpus[this_pcpu()->id].n[S_NOMEM]++;
-	sched_yield();
+	usleep(50);
 }
 
 void guest_enter(void)
@@ -209,8 +213,7 @@ bool mmu_touch(struct tcpu *t, uint64_t va, bool write, struct touch *out)
 		case MM_FAULT_RETRY:
 			break;
 		case MM_FAULT_NOMEM:
-			t->n[S_NOMEM]++;
-			sched_yield();
+			memory_wait(current_vcpu(), va);
 			break;
 		default:
 			between();

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "memsvc/memctl.h"
 #include "memsvc/scan.h"
 #include "torture.h"
 
@@ -14,11 +15,31 @@ enum torture_variant torture_variant;
 struct torture_config tc;
 struct tcpu tcpus[T_MAX_CPUS];
 
-const char *const stat_names[S_KINDS] = {
-	"operations",	 "TLB hits",	      "walks",	 "faults", "out of memory", "words written",
-	"words checked", "pages checked",     "remaps",	 "copies", "tables",	    "given up",
-	"populated",	 "hypervisor writes", "guarded", "merged", "zero",	    "swapped",
-	"sampled",	 "domains ended"};
+const char *const stat_names[S_KINDS] = {"operations",
+					 "TLB hits",
+					 "walks",
+					 "faults",
+					 "out of memory",
+					 "words written",
+					 "words checked",
+					 "pages checked",
+					 "remaps",
+					 "copies",
+					 "tables",
+					 "given up",
+					 "populated",
+					 "hypervisor writes",
+					 "guarded",
+					 "merged",
+					 "zero",
+					 "swapped",
+					 "sampled",
+					 "domains ended",
+					 "policy rounds",
+					 "times short",
+					 "balloons told",
+					 "given up as told",
+					 "swapped by policy"};
 
 static uint64_t total[S_KINDS], recycled;
 static _Atomic uint64_t rounds_done, round_seed;
@@ -26,7 +47,7 @@ static _Atomic unsigned ready, working, running, loaded, waiting;
 
 static unsigned cpus(void)
 {
-	return tc.mutators + tc.scanners + 1;
+	return tc.mutators + tc.scanners + 2;
 }
 
 static void who(char *buf, size_t size)
@@ -134,6 +155,7 @@ bool torture_working(void)
 static void domain_make(unsigned i)
 {
 	struct domain *d = aligned_alloc(CACHE_LINE, ROUND_UP(sizeof(*d), CACHE_LINE));
+	struct rnd r = {mix(tc.seed ^ mix(i + 1)) | 1};
 
 	memset(d, 0, sizeof(*d));
 	memset(&odoms[i], 0, sizeof(odoms[i]));
@@ -142,7 +164,8 @@ static void domain_make(unsigned i)
 	d->max_vcpus = tc.mutators;
 	for (unsigned k = 0; k < tc.mutators; k++)
 		torture_vcpu(d, k);
-	if (mm_init(&d->mm, d->id, T_NAMES) || !torture_tables(&d->mm))
+	if (mm_init(&d->mm, d->id, T_NAMES) || !torture_tables(&d->mm) ||
+	    !policy_domain(d, &r, i % 3 == 0))
 		torture_fail("no memory for domain %u", i);
 }
 
@@ -164,6 +187,7 @@ static void machine_make(void)
 	scan_set_rate(SCAN_RATE_MAX);
 	scan_set_cpu_percent(100);
 	torture_swap_init();
+	policy_machine();
 	free_at_start = frames_free_count();
 	for (unsigned i = 0; i < tc.domains; i++)
 		domain_make(i);
@@ -224,21 +248,24 @@ static void pcpu_main(void *arg)
 	t->id = this_pcpu()->id;
 	atomic_store(&t->doing, "scan");
 	scan_begin(t);
+	policy_start(t);
 	if (t->id < tc.mutators) {
 		mutate(t);
 	} else if (t->id < tc.mutators + tc.scanners) {
 		scan(t);
 	} else {
 		gather(&ready);
-		mayfly_run(t);
+		(t->id == tc.mutators + tc.scanners ? mayfly_run : policy_run)(t);
 	}
 	/* Others may still wait for this pCPU, and what they serve here may make them begin to. That
 	 * ends when none has anything loaded: who began before is served in the last gathering. */
 	scan_end(t);
 	gather(&running);
+	policy_tick_stop(t);
 	arch_context_switch(this_pcpu()->current, NULL);
 	mmu_flush_all(t);
 	gather(&loaded);
+	policy_swap_stop(t);
 	gather(&waiting);
 }
 
@@ -268,6 +295,7 @@ static void teardown(struct domain *d)
 		if (st.frames[k])
 			torture_fail("domain %u: %ld of kind %u left", d->id, (long)st.frames[k],
 				     k);
+	memctl_domain_done(d);
 	for (unsigned i = 0; i < d->max_vcpus; i++)
 		free(d->vcpu[i]);
 	free(d);
@@ -298,6 +326,7 @@ static void finish(void)
 		rcu_thread_online();
 	}
 	host_become(0);
+	atomic_store(&memory_tight, false);
 	play_all();
 	rest_check();
 	for (unsigned i = 0; i < tc.domains; i++)
@@ -306,6 +335,7 @@ static void finish(void)
 	if (frames_free_count() - counted != free_at_start)
 		torture_fail("%ld frames lost",
 			     (long)(free_at_start - (frames_free_count() - counted)));
+	policy_rest_check();
 	count_recycled();
 	for (unsigned i = 0; i < cpus(); i++)
 		for (unsigned k = 0; k < S_KINDS; k++)
@@ -367,10 +397,21 @@ static void settle_round(uint64_t kind)
 	}
 }
 
+#define SURELY 300 /* policy rounds, in which each of its means is used */
+
+/* A controller that is never pressed would prove nothing. */
+static void policy_did_something(void)
+{
+	for (unsigned k = S_DIVIDED; k <= S_ORDERED; k++)
+		if (!total[k] && (k == S_DIVIDED || total[S_DIVIDED] > SURELY))
+			torture_fail("the memory controller did nothing: %s: none", stat_names[k]);
+}
+
 int torture_run(void)
 {
 	uint64_t seed = tc.seed;
 	double end = now() + tc.seconds;
+	uint64_t pressed = 0; /* rounds with the memory controller */
 	pthread_t watcher;
 
 	if (pthread_create(&watcher, NULL, watch, NULL) || pthread_detach(watcher))
@@ -379,8 +420,12 @@ int torture_run(void)
 		tc.seed = seed + rounds_done;
 		settle_round(tc.seed % 8);
 		round_run();
+		if (!tc.calm)
+			pressed++;
 		rounds_done++;
 	}
+	if (torture_variant == V_NONE && pressed)
+		policy_did_something();
 	return 0;
 }
 

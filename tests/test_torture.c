@@ -34,7 +34,7 @@ static void run(enum torture_variant variant, uint64_t rounds)
 
 Test(torture, intact)
 {
-	run(V_NONE, 3);
+	run(V_NONE, 8); /* each kind of round */
 }
 
 #ifndef __SANITIZE_THREAD__ /* which would speak first */
