@@ -44,6 +44,8 @@ EXCUSED: tuple[Excused, ...] = (
             "executions"),
     Excused("tlb_loaded", "percpu/tlb.c", "tlb_shootdown_mask",
             "tlb_users() has a full fence of its own"),
+    Excused("tlb_loaded", "percpu/tlb.c", "tlb_shootdown_mm",
+            "tlb_users() has a full fence of its own"),
     Excused("tlb_users", "percpu/tlb.c", "tlb_users",
             "only while users are taken out, which no test here does"),
     Excused("tlb_late", "memsvc/name_share.c", "shared_free", _SPIN),

@@ -25,7 +25,7 @@ static void play(void)
 		host_become(i);
 		if (v->domain->name[0] == 'x')
 			sd.reason = SHUTDOWN_crash;
-		if (strcmp(v->domain->name, "keeper") && v->domain->name[0] != 's')
+		if (strcmp(v->domain->name, "keeper") != 0 && v->domain->name[0] != 's')
 			sim_hc(__HYPERVISOR_sched_op, SCHEDOP_shutdown, (uint64_t)&sd, 0);
 		else
 			sim_hc(__HYPERVISOR_sched_op, SCHEDOP_block, 0, 0);

@@ -131,7 +131,7 @@ static void guest_step(struct vcpu *v)
 	__atomic_store_n(&vi->evtchn_pending_sel, 0, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < 64; i++)
 		__atomic_store_n(&d->shared->evtchn_pending[i], 0, __ATOMIC_SEQ_CST);
-	if (strcmp(g->name, d->name))
+	if (strcmp(g->name, d->name) != 0)
 		prepare(v, g);
 	atomic_fetch_add_explicit(&operations, 1, memory_order_relaxed);
 	if (keeper) {

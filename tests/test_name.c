@@ -241,7 +241,7 @@ Test(name, who_brought_it)
 	cr_assert_eq(share_breaks(), 2);
 	/* Given up, as broken. */
 	fill(33, 5);
-	f = share_pair(32, 33);
+	share_pair(32, 33);
 	brought(1, 32);
 	cr_assert_eq(mm_decrease(mm, GFN(32)), 0);
 	brought(0, 0);

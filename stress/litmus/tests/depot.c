@@ -2,9 +2,9 @@
 /* memsvc/frame.h: magazines pass through the depot. */
 #include "memsvc/frame.h"
 
+#include "core/arch.h"
 #include "core/host/host.h"
 #include "stress/litmus/litmus.h"
-#include <arch/mem.h>
 
 #define FRAMES 256
 

@@ -3,8 +3,7 @@
 #ifndef STRESS_LITMUS_WORLD_H
 #define STRESS_LITMUS_WORLD_H
 
-#include <arch/mem.h>
-
+#include "core/arch.h"
 #include "core/domain.h"
 #include "core/host/host.h"
 #include "memsvc/frame.h"
