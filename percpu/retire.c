@@ -144,20 +144,13 @@ static void close_batch(struct pcpu_tlb *t)
 	}
 }
 
-static void release_flushed(struct pcpu_tlb *t)
-{
-	for (unsigned i = 0; i < RETIRE_BATCHES; i++)
-		if (t->batch[i].state == RETIRE_FLUSH && all_flushed(&t->batch[i]))
-			release(t, &t->batch[i]);
-}
-
 void tlb_retire_poll(void)
 {
 	struct pcpu_tlb *t = &this_pcpu()->tlb;
 
-	if (t->open && t->open->n >= RETIRE_BATCH && !find(t, RETIRE_FLUSH))
-		close_batch(t);
-	release_flushed(t);
+	for (unsigned i = 0; i < RETIRE_BATCHES; i++)
+		if (t->batch[i].state == RETIRE_FLUSH && all_flushed(&t->batch[i]))
+			release(t, &t->batch[i]);
 }
 
 static void force(struct pcpu_tlb *t, struct retire_batch *b)
@@ -167,32 +160,6 @@ static void force(struct pcpu_tlb *t, struct retire_batch *b)
 		cpumask_zero(&b->wait);
 	}
 	release(t, b);
-}
-
-/* One batch may wait for others to flush by themselves; a second one is enough. */
-static void advance(struct pcpu_tlb *t)
-{
-	struct retire_batch *b;
-
-	release_flushed(t);
-	b = find(t, RETIRE_FLUSH);
-	if (b)
-		force(t, b);
-	close_batch(t);
-}
-
-static void soon_expired(struct timer *timer, uint64_t now_ns)
-{
-	struct pcpu_tlb *t = container_of(timer, struct pcpu_tlb, soon);
-
-	(void)now_ns;
-	if (t->open && t->open->n >= RETIRE_BATCH)
-		advance(t);
-}
-
-void tlb_init_pcpu(struct pcpu *p)
-{
-	timer_init(&p->tlb.soon, soon_expired);
 }
 
 void tlb_retire_drain(void)
@@ -235,8 +202,10 @@ void tlb_retire(struct mm *mm, struct page_info *pi)
 	add_retired(t, 1);
 	if (++b->n % RETIRE_BATCH)
 		return;
-	if (b->n >= RETIRE_MOST)
-		advance(t);
-	else if (!timer_armed(&t->soon))
-		timer_arm(&t->soon, arch_now_ns() + RETIRE_NS);
+	/* One batch may wait for others to flush by themselves; a second one is enough. */
+	tlb_retire_poll();
+	b = find(t, RETIRE_FLUSH);
+	if (b)
+		force(t, b);
+	close_batch(t);
 }

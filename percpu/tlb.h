@@ -27,8 +27,7 @@
  * after (1) every hardware entry for it is gone, (2) each pCPU that had the mm loaded then has
  * flushed since, (3) an RCU grace period. Frames are collected per pCPU; a closed batch remembers
  * the pCPUs and their flush epochs, and is released when all have moved on by themselves, or by
- * one shootdown when too many wait. Looking at other pCPUs is left to a timer: operations that only
- * retire frames touch none of their lines, and however many do, flushes are asked for no oftener.
+ * one shootdown when too many wait.
  *
  * Late: an operation that began before a frame or table was taken out may still publish an rmap
  * location or a leaf for it and retract it on its second look. The grace period waits for that
@@ -42,14 +41,11 @@
 #include "core/types.h"
 #include "percpu/cpumask.h"
 #include "percpu/rcu.h"
-#include "percpu/timer.h"
 
 struct mm;
 struct page_info;
 
-#define RETIRE_BATCH 64		    /* frames after which a batch is closed soon */
-#define RETIRE_MOST 256		    /* and at once */
-#define RETIRE_NS (200 * NS_PER_US) /* soon */
+#define RETIRE_BATCH 64	 /* frames after which a batch is closed */
 #define RETIRE_BATCHES 4 /* descriptors per pCPU: open, waiting for flushes, waiting for RCU */
 
 enum retire_state { RETIRE_UNUSED, RETIRE_OPEN, RETIRE_FLUSH, RETIRE_RCU };
@@ -78,7 +74,6 @@ struct pcpu_tlb {
 	/* Private. */
 	struct retire_batch *open CACHE_ALIGNED;
 	uint64_t seq;
-	struct timer soon; /* closes the open batch */
 	struct retire_batch batch[RETIRE_BATCHES];
 } CACHE_ALIGNED;
 
@@ -129,12 +124,7 @@ void tlb_serve(void);
  * entries are already gone, or nothing links to it any more. This pCPU. */
 void tlb_retire(struct mm *mm, struct page_info *pi);
 
-/** tlb_init_pcpu() - by pcpu_init(). */
-struct pcpu;
-void tlb_init_pcpu(struct pcpu *p);
-
-/** tlb_retire_poll() - release batches whose pCPUs have all flushed; close the open one when it is
- * large enough and no other waits. Any time. */
+/** tlb_retire_poll() - release batches whose pCPUs have all flushed. Any time. */
 void tlb_retire_poll(void);
 
 /** tlb_retire_drain() - flush whoever must and pass all retired frames of this pCPU to RCU. */

@@ -174,7 +174,6 @@ Test(mm_frames, retirement_waits)
 	m = mm_gfn_to_mfn(mm, GFN(200));
 	for (unsigned i = 0; i < RETIRE_BATCH; i++)
 		cr_assert_eq(mm_decrease(mm, GFN(200 + i)), 0);
-	tlb_retire_poll(); /* closes the batch */
 	tlb_flush_local();
 	host_become(1);
 	arch_context_switch(dom->vcpu[1], NULL);
