@@ -30,6 +30,8 @@ def main(argv: list[str]) -> int:
     try:
         # Being told to end must not leave QEMU behind.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        # Started in the background of a script, SIGINT is ignored; --for and the benches need it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         return importlib.import_module(COMMANDS[argv[0]]).main(argv[1:])
     except UsageError as error:
         print(f"xylem {argv[0]}: {error}", file=sys.stderr)

@@ -45,9 +45,9 @@ check_log() {
 }
 
 # As an ordinary user, because the exec stressor refuses to run as root. A
-# stressor that skips itself would prove nothing, so that is a failure too. An
-# exec that the end of the run cuts short is counted as one failed, though
-# stress-ng calls such a run successful (status 0); more than one is not that.
+# stressor that skips itself would prove nothing, so that is a failure too. The
+# few execs that the end of the run cuts short are counted as failed, though
+# stress-ng calls such a run successful (status 0); more of them are not that.
 # $1: seconds, the rest: stressors
 run_stress() {
 	secs=$1
@@ -58,7 +58,7 @@ run_stress() {
 		echo "status $?"
 	} | tee /tmp/stress
 	if grep -q '^status 0$' /tmp/stress && ! grep -Ei 'skipp|fail' /tmp/stress |
-		grep -Evq 'exec: 1 execs failed'; then
+		grep -Evq 'exec: [1-4] execs failed'; then
 		echo xylem-stress-ok
 	else
 		echo xylem-stress-failed
