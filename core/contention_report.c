@@ -24,7 +24,7 @@ static struct {
 	uint64_t id;	  /* of the command */
 } report = {.part = NOTHING};
 
-static const char *const kinds[] = {"cas", "wait", "lock"};
+static const char *const kinds[] = {"cas", "wait"};
 
 static int call_row(char *buf, const struct contention *c, unsigned i)
 {
@@ -49,8 +49,8 @@ static int slot_row(char *buf, const struct contention *c, unsigned i)
 	contention_read(c, i, &n);
 	if (!n.ops)
 		return 0;
-	return fmt_snprintf(buf, ROW_LEN, "[%u,%lu,%lu,%lu,%lu,%lu]", i, UL(n.ops), UL(n.contended),
-			    UL(n.retries), UL(n.wait), UL(n.hold));
+	return fmt_snprintf(buf, ROW_LEN, "[%u,%lu,%lu,%lu,%lu]", i, UL(n.ops), UL(n.contended),
+			    UL(n.retries), UL(n.wait));
 }
 
 /* One line of rows of the part. False when the stream has no room. */
@@ -86,8 +86,7 @@ static bool rows_out(const struct contention *c)
 static bool site_out(const struct contention_site *s)
 {
 	return record_printf("{\"ev\":\"locks\",\"site\":[%u,\"%s\",\"%s\",\"%s\",%u,\"%s\"]}",
-			     report.at, kinds[s->kind], s->name, s->file, s->line,
-			     s->function ? s->function : "");
+			     report.at, kinds[s->kind], s->name, s->file, s->line, s->function);
 }
 
 /* The next line. False when the stream has no room for it. */

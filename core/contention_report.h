@@ -2,11 +2,11 @@
 /*
  * What percpu/contention.h counted, as records on stream 1. All are {"ev":"locks",...} with one of
  *	"begin":TIME			a report begins; ns of system time
- *	"site":[N,KIND,NAME,FILE,LINE,FUNCTION]	site number N; KIND: cas, wait or lock
+ *	"site":[N,KIND,NAME,FILE,LINE,FUNCTION]	site number N; KIND: cas or wait
  *	"cpu":C,"calls":[[N,CONTENDED,RETRIES,WAIT,[PC,...]],...]	by call path, inside out
- *	"cpu":C,"rows":[[N,PASSES,CONTENDED,RETRIES,WAIT,HOLD],...]	sites passed on pCPU C
+ *	"cpu":C,"rows":[[N,PASSES,CONTENDED,RETRIES,WAIT],...]	sites passed on pCPU C
  *	"end":{"t_ns":T,"tsc_hz":H,"pcpus":P}	the report is complete
- * WAIT and HOLD are cycles. A pCPU's call paths come before its rows, so that a row holds at least
+ * WAIT is in cycles. A pCPU's call paths come before its rows, so that a row holds at least
  * what its call paths add up to, whatever happens meanwhile.
  */
 #ifndef CORE_CONTENTION_REPORT_H

@@ -6,7 +6,7 @@ from typing import Any
 
 from launch import table
 
-COUNTS = ("acquisitions", "contended", "retries", "wait_cycles", "hold_cycles")
+COUNTS = ("acquisitions", "contended", "retries", "wait_cycles")
 ELSEWHERE = "(other callers)"
 
 
@@ -87,7 +87,7 @@ def check(document: dict[str, Any]) -> list[str]:
         for one in (site, *site["per_pcpu"]):
             if one["contended"] > one["acquisitions"]:
                 wrong.append(f"{name}: {one['contended']} contended of {one['acquisitions']}")
-            if site["kind"] != "lock" and one["retries"] < one["contended"]:
+            if one["retries"] < one["contended"]:
                 wrong.append(f"{name}: {one['contended']} contended, {one['retries']} retries")
             if one["wait_cycles"] and not one["contended"]:
                 wrong.append(f"{name}: a wait of {one['wait_cycles']} cycles, nothing contended")
@@ -120,17 +120,14 @@ def report(document: dict[str, Any], everything: bool = False) -> str:
              f"{site['contended']:,}", _percent(site["contended"], site["acquisitions"]),
              f"{site['retries']:,}", f"{1e3 * site['wait_cycles'] / hz:.3f}",
              f"{1e9 * site['wait_cycles'] / hz / site['contended']:,.0f}"
-             if site["contended"] else "-",
-             f"{1e3 * site['hold_cycles'] / hz:.3f}" if site["kind"] == "lock" else "-"]
+             if site["contended"] else "-"]
             for site in shown]
     lines = table.plain(["site", "kind", "function", "acquisitions", "contended", "", "retries",
-                         "wait ms", "ns each", "held ms"], rows)
+                         "wait ms", "ns each"], rows)
     rest = [site for site in passed if site not in shown]
     unused = len(document["sites"]) - len(passed)
-    locks = sum(site["kind"] == "lock" for site in document["sites"])
     lines.append(f"{len(rest)} more sites were passed {sum(site['acquisitions'] for site in rest):,} "
-                 f"times, never contended; {unused} were not reached; {locks or 'no'} "
-                 f"lock{'' if locks == 1 else 's'}")
+                 f"times, never contended; {unused} were not reached")
     return "\n".join(lines)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Contention: every lock, CAS-retry loop and wait of a run, by pCPU and call path."""
+"""Contention: every CAS-retry loop and wait of a run, by pCPU and call path."""
 
 import argparse
 import json
@@ -21,15 +21,15 @@ All options of ./xylem run describe the machine and its guests (./xylem run
 --help). Without --guest: stress-ng on a Debian guest of 4 vCPUs beside mini
 guests that share pages, start vCPUs and wake each other, on 4 pCPUs.
 
-An acquisition is one way through a CAS-retry loop, one wait for other pCPUs or
-one taking of a lock; it is contended when an attempt in it failed. The wait is
-the time from the first failure to its end.
+An acquisition is one way through a CAS-retry loop or one wait for other pCPUs;
+it is contended when an attempt in it failed. The wait is the time from the first
+failure to its end. The hypervisor has no lock that could be held: ./xylem test
+--only source finds any.
 
 The JSON file (schema 1): tsc_hz, pcpus, t_ns (of the report, ns since boot);
-sites[]: name, kind (cas, wait, lock), file, line, function, acquisitions,
-contended, retries, wait_cycles, hold_cycles (of a lock, estimated from one in
-64) and the same for each pCPU in per_pcpu[] with its number cpu; calls[]: site,
-stack (function names, from outside in), addresses (from inside out), contended,
+sites[]: name, kind (cas, wait), file, line, function, acquisitions,
+contended, retries, wait_cycles and the same for each pCPU in per_pcpu[] with its
+number cpu; calls[]: site, stack (function names, from outside in), addresses (from inside out), contended,
 retries, wait_cycles; run: what ./xylem run --json has.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """
-Every lock, compare-and-swap and spin of the hypervisor is counted (percpu/contention.h), or is in
-EXEMPT with the reason why there is nothing to count.
+Every compare-and-swap and spin of the hypervisor is counted (percpu/contention.h), or is in EXEMPT
+with the reason why there is nothing to count. There is no lock.
 """
 
 import re
@@ -16,7 +16,6 @@ _COUNTED = re.compile(r"\b(?:CAS_LOOP|WAIT_LOOP|CAS_SITE)\(|struct contention_si
                       r"struct retry_loop\b")
 _LOCK = re.compile(r"\b(?:pthread_(?:mutex|spin|rwlock)\w*|ck_(?:spinlock|ticket|rwlock|mcs)\w*|"
                    r"atomic_flag\w*|spin_lock\w*|mtx_lock)\b")
-_XLOCK = re.compile(r"^XLOCK\((\w+),", re.M)
 _FUNCTION = re.compile(r"(\w+)\(")
 
 ONE_SHOT = "one attempt: who loses uses what the winner has made, or does nothing"
@@ -84,7 +83,6 @@ EXEMPT = {
     "memsvc/write.c pt_cmpxchg": "the guest's own attempt: it is told",
     "percpu/counters.c counter_register": ONE_SHOT,
     "percpu/tlb.c tlb_users_left": ONE_SHOT,
-    "percpu/xlock.c xlock_trylock": "one attempt: counted when it succeeds",
 }
 
 
@@ -127,13 +125,7 @@ def check(texts: dict[str, str]) -> list[str]:
                     wrong.append(f"{path}:{line}: {name}() may fail or wait because of another "
                                  "CPU, and has no contention site")
         if not path.startswith("core/host/"):
-            wrong += [f"{path}: {match[0]} is not percpu/xlock.h"
-                      for match in _LOCK.finditer(code)]
-            for match in _XLOCK.finditer(text):
-                before = text[:match.start()].rstrip()
-                comment = before[before.rfind("/*"):] if before.endswith("*/") else ""
-                if "lock-free" not in comment and not path.startswith("percpu/xlock."):
-                    wrong.append(f"{path}: no comment says why {match[1]} cannot be lock-free")
+            wrong += [f"{path}: {match[0]} is a lock" for match in _LOCK.finditer(code)]
     wrong += [f"launch/sitecheck.py: {key} is exempt for nothing" for key in EXEMPT
               if key not in used]
     return wrong

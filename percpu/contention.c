@@ -5,7 +5,6 @@
 #include "core/arch.h"
 #include "core/lib.h"
 #include "percpu/pcpu.h"
-#include "percpu/xlock.h"
 
 #define PROBES 8
 
@@ -74,8 +73,7 @@ void contention_record(const struct contention_site *site, uint64_t since, uint6
 	int32_t pc[CALLER_DEPTH];
 
 	add(&s->wait, wait);
-	if (site->kind != SITE_LOCK)
-		add(&s->retries, retries);
+	add(&s->retries, retries);
 	add_published(&s->contended, 1);
 	if (!p)
 		return;
@@ -91,16 +89,12 @@ void contention_record(const struct contention_site *site, uint64_t since, uint6
 void contention_read(const struct contention *c, unsigned n, struct contention_counts *out)
 {
 	const struct contention_slot *s = &c->slot[n];
-	bool lock = __start_xylem_sites[n].kind == SITE_LOCK;
 
 	/* PAIRS: contended */
 	out->contended = __atomic_load_n(&s->contended, __ATOMIC_ACQUIRE);
 	out->ops = get(&s->ops);
 	out->wait = get(&s->wait);
-	out->retries = lock ? 0 : get(&s->retries);
-	out->hold =
-		lock ? get(&s->retries) * out->ops / MAX(DIV_ROUND_UP(out->ops, LOCK_HOLD_EVERY), 1)
-		     : 0;
+	out->retries = get(&s->retries);
 }
 
 void contention_sum(unsigned n, struct contention_counts *out)
@@ -117,7 +111,6 @@ void contention_sum(unsigned n, struct contention_counts *out)
 		out->contended += one.contended;
 		out->wait += one.wait;
 		out->retries += one.retries;
-		out->hold += one.hold;
 	}
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What contention costs, counted where it happens: each CAS-retry loop, each wait for another pCPU
- * and each lock is a site, a static descriptor in the section xylem_sites. Each pCPU has a slot for
- * every site in its own area, so counting writes no line of another pCPU.
+ * What contention costs, counted where it happens: each CAS-retry loop and each wait for another
+ * pCPU is a site, a static descriptor in the section xylem_sites. Each pCPU has a slot for every site
+ * in its own area, so counting writes no line of another pCPU.
  *
  *	CAS_LOOP(loop, "state of a frame");
  *	do {
@@ -30,22 +30,22 @@
 #define MAX_CALLERS 64 /* call paths of one pCPU, a power of two */
 #define CALLER_DEPTH 7
 
-enum site_kind { SITE_CAS, SITE_WAIT, SITE_LOCK };
+enum site_kind { SITE_CAS, SITE_WAIT };
 
 /* As large as a slot: a slot's place among the slots is its site's in the section. */
 struct contention_site {
 	const char *name;
 	const char *file;
-	const char *function; /* NULL: it is a variable */
+	const char *function;
 	uint32_t line;
 	uint32_t kind;
 } ALIGNED(32);
 
 struct contention_slot {
-	uint64_t ops;	    /* passes; acquisitions of a lock */
+	uint64_t ops;	    /* passes */
 	uint64_t contended; /* ... with a failed CAS, or that found something to wait for */
 	uint64_t wait;	    /* cycles from the first failure on */
-	uint64_t retries;   /* failed attempts; of a lock: cycles held, of one in LOCK_HOLD_EVERY */
+	uint64_t retries;   /* failed attempts */
 };
 _Static_assert(sizeof(struct contention_slot) == sizeof(struct contention_site), "same stride");
 
@@ -86,8 +86,6 @@ static inline struct contention_slot *this_slot(const struct contention_site *s)
 	return (struct contention_slot *)(arch_sites() + (uintptr_t)s);
 }
 
-#define SITE_SECTION __attribute__((section("xylem_sites"), aligned(32)))
-
 /* A loop that is under way. */
 struct retry_loop {
 	const struct contention_site *site;
@@ -126,6 +124,8 @@ RETRY_INLINE void retry_done(struct retry_loop *l)
 	}
 }
 
+#define SITE_SECTION __attribute__((section("xylem_sites"), aligned(32)))
+
 #define COUNTED_SITE(var, kind_, label)                          \
 	static const struct contention_site var SITE_SECTION = { \
 		.name = (label),                                 \
@@ -154,10 +154,10 @@ RETRY_INLINE void retry_done(struct retry_loop *l)
 /* ---- reading: any pCPU ---- */
 
 struct contention_counts {
-	uint64_t ops, contended, wait, retries, hold;
+	uint64_t ops, contended, wait, retries;
 };
 
-/** contention_read() - pCPU @c's counts of site number @n; hold: cycles, estimated from samples. */
+/** contention_read() - pCPU @c's counts of site number @n. */
 void contention_read(const struct contention *c, unsigned n, struct contention_counts *out);
 
 /** contention_sum() - over all pCPUs. @n: site number. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* CPU masks, counters, the named lock, preempt_pending. */
+/* CPU masks, counters, preempt_pending. */
 #include "core/host/host.h"
-#include "percpu/xlock.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -43,9 +42,6 @@ Test(percpu_misc, cpumask)
 
 static atomic_cpumask_t shared_mask;
 static struct counter ticks = {.name = "ticks"}, unused = {.name = "unused"};
-XLOCK(lock, "test lock");
-XLOCK(try_lock, "try");
-static uint64_t guarded; /* plain: the lock is what orders it */
 
 #define CPUS 4
 #define ROUNDS 20000
@@ -60,9 +56,6 @@ static void count(void *arg)
 		counter_inc(&ticks);
 		if (i % 8)
 			continue;
-		xlock_lock(&lock);
-		guarded++;
-		xlock_unlock(&lock);
 		/* Each pCPU its own bits of words that all write. */
 		cr_assert_not(cpumask_set_atomic(&shared_mask, self * 60 + i % 60));
 		cr_assert(cpumask_clear_atomic(&shared_mask, self * 60 + i % 60));
@@ -75,40 +68,21 @@ static unsigned seen_ticks, seen_unused;
 static void visit(const char *name, uint64_t value, void *arg)
 {
 	(void)value;
-	cr_expect_eq(arg, &lock);
+	cr_expect_eq(arg, &ticks);
 	seen_ticks += !strcmp(name, "ticks");
 	seen_unused += !strcmp(name, "unused");
 }
 
-Test(percpu_misc, counters_and_lock)
+Test(percpu_misc, counters)
 {
 	host_clock_virtual(false);
 	host_threads_start(CPUS, count, NULL);
 	host_threads_join();
 	cr_expect_eq(counter_sum(&ticks), CPUS * (ROUNDS + 1000));
-	cr_expect_eq(guarded, CPUS * ROUNDS / 8);
-	counters_visit(visit, &lock);
+	counters_visit(visit, &ticks);
 	cr_expect_eq(seen_ticks, 1);
 	cr_expect_eq(seen_unused, 0);
 	cr_expect_eq(unused.slot, 0);
-}
-
-Test(percpu_misc, trylock)
-{
-	struct contention_counts c;
-
-	host_sim_init(1);
-	cr_expect(xlock_trylock(&try_lock));
-	cr_expect_not(xlock_trylock(&try_lock));
-	xlock_unlock(&try_lock);
-	cr_expect(xlock_trylock(&try_lock));
-	xlock_unlock(&try_lock);
-	xlock_lock(&try_lock);
-	cr_expect_not(xlock_trylock(&try_lock));
-	xlock_unlock(&try_lock);
-	contention_sum((unsigned)(try_lock.site - __start_xylem_sites), &c);
-	cr_expect_eq(c.ops, 3);
-	cr_expect_eq(c.contended, 0);
 }
 
 static void nothing(struct timer *t, uint64_t now)
