@@ -18,8 +18,8 @@ ENTRIES = {"x86_syscall": 1, "x86_guest_trap": 2, "scan_idle": 3, "do_mmu_update
            "do_event_channel_op": 9, "do_vcpu_op": 10, "do_set_timer_op": 11, "do_multicall": 12,
            "do_stack_switch": 13, "do_iret": 14, "do_grant_table_op": 15, "do_xen_version": 16,
            "mm_fault": 17, "ptwrite_emulate": 18, "do_console_io": 19, "do_set_segment_base": 20,
-           "do_fpu_taskswitch": 21, "do_update_descriptor": 22, "bounce_event": 23}
-ENTRY_NAMES = {number: name.removeprefix("do_").removeprefix("x86_")
+           "do_fpu_taskswitch": 21, "do_update_descriptor": 22, "arch_deliver_events": 23}
+ENTRY_NAMES = {number: name.removeprefix("do_").removeprefix("x86_").removeprefix("arch_")
                for name, number in ENTRIES.items()}
 
 
@@ -44,8 +44,11 @@ def plugin(where: Path, out: Path, lines: bool = False, entries: bool = False,
     args = [f"out={out}", f"lines={'on' if lines else 'off'}", f"top={top}",
             f"irq={stubs + 32 * TRAP_STUB:x}:{stubs + 256 * TRAP_STUB:x}"]
     # The scanner always: what it does is not the interrupt's that ended the idle wait before.
-    args += [f"entry={where_is[name]:x}:{number}" for name, number in ENTRIES.items()
-             if name in where_is and (entries or name == "scan_idle")]
+    wanted = ENTRIES if entries else {"scan_idle": ENTRIES["scan_idle"]}
+    missing = wanted.keys() - where_is.keys()
+    if missing:
+        raise XylemError(f"the hypervisor has no {', '.join(sorted(missing))} to profile")
+    args += [f"entry={where_is[name]:x}:{number}" for name, number in wanted.items()]
     if memory:
         args += [f"memory={memory}",
                  f"frames={where_is['frame_table'] - IMAGE_VIRT + IMAGE_PHYS:x}"]
