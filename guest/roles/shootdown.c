@@ -17,6 +17,7 @@
 #define FRAMES 8
 
 static _Atomic uint64_t gen, ro_gen, stop;
+static _Atomic unsigned int reading; /* vCPUs that have read at least once */
 static _Atomic uint64_t reads, faults;
 
 static void flush(unsigned int how, const unsigned long *all)
@@ -78,7 +79,8 @@ static void reader(void *arg)
 
 		CHECK_EQ(st, 0, "read fault");
 		CHECK(got >= want, "stale TLB: read %lu after flush %lu", got, want);
-		n++;
+		if (!n++)
+			atomic_fetch_add(&reading, 1);
 		/* The second word is for writers; odd ro_gen: read-only on all vCPUs. */
 		st = probe_write((uint64_t *)VA + 1 + this_cpu()->id % 32, n);
 		if (ro & 1 && atomic_load(&ro_gen) == ro)
@@ -92,17 +94,25 @@ static void reader(void *arg)
 
 void shootdown_test(unsigned long rounds)
 {
-	unsigned long *all = page_alloc();
-	uint64_t *frame[FRAMES];
+	static unsigned long *all;
+	static uint64_t *frame[FRAMES];
+	uint64_t before = atomic_load(&gen); /* an earlier call's last */
 	unsigned long spins = 0;
 
-	memset(all, 0xff, 64);
-	for (unsigned int i = 0; i < FRAMES; i++)
+	for (unsigned int i = 0; !all && i < FRAMES; i++)
 		frame[i] = page_alloc();
-	pt_map(kernel_l4, VA, MK_PTE(virt_to_mfn(frame[0]), PTE_KERN));
+	all = all ? all : page_alloc();
+	memset(all, 0xff, 64);
+	atomic_store(&stop, 0);
+	atomic_store(&reading, 0);
+	atomic_store(&reads, 0);
+	atomic_store(&faults, 0);
+	pt_map(kernel_l4, VA, MK_PTE(virt_to_mfn(frame[before % FRAMES]), PTE_KERN));
 	for (unsigned int i = 1; i < nr_cpus; i++)
 		smp_call(i, reader, NULL);
-	for (uint64_t k = 1; k <= rounds; k++) {
+	while (atomic_load(&reading) < nr_cpus - 1)
+		spin_wait(&spins);
+	for (uint64_t k = before + 1; k <= before + rounds; k++) {
 		pte_t pte = MK_PTE(virt_to_mfn(frame[k % FRAMES]), PTE_KERN);
 
 		*(volatile uint64_t *)frame[k % FRAMES] = k;
