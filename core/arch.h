@@ -59,8 +59,6 @@ void arch_tlb_flush_one(uint64_t va);
  */
 extern uint64_t arch_hyp_l4[16];
 
-/** arch_guest_root() - hardware L4 that CR3 holds for the current vCPU; INVALID_MFN when none. */
-mfn_t arch_guest_root(void);
 
 /**
  * arch_new_baseptr() / arch_new_user_baseptr() - the current vCPU's guest-kernel (user) L4 becomes

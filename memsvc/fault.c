@@ -11,15 +11,8 @@
 #define PFEC_RSVD 0x08u
 #define PFEC_I 0x10u
 
-static bool hyp_va(uint64_t va)
-{
-	unsigned slot = pt_index(va, 4);
-
-	return slot - HYP_SLOT_FIRST < HYP_SLOTS;
-}
-
-/* The hardware entry at @e was absent: not filled yet, or really so. Its value then. */
-static uint64_t walk_absent(struct mm_ctx *c, struct page_info *pi, unsigned i)
+/* Not filled yet, or really absent. */
+uint64_t walk_absent(struct mm_ctx *c, struct page_info *pi, unsigned i)
 {
 	int rc = atomic_load(&pi->hw.gpt[i]) & PTE_P ? sync_table_entry(c, pi, i) : -XEN_EINVAL;
 
@@ -28,30 +21,6 @@ static uint64_t walk_absent(struct mm_ctx *c, struct page_info *pi, unsigned i)
 		return 0;
 	}
 	return atomic_load(&hw_entries(pi)[i]);
-}
-
-struct page_info *pt_walk(struct mm_ctx *c, mfn_t root, uint64_t va, unsigned level,
-			  uint64_t *rights)
-{
-	mfn_t m = root;
-
-	if (unlikely(hyp_va(va)))
-		return NULL;
-	for (unsigned l = 4; l > level; l--) {
-		_Atomic uint64_t *table = arch_mfn_to_virt(m);
-		unsigned i = pt_index(va, l);
-		uint64_t hw = atomic_load_explicit(&table[i], memory_order_acquire);
-
-		if (unlikely(!(hw & PTE_P))) {
-			hw = walk_absent(c, page_of(m), i);
-			if (!(hw & PTE_P))
-				return NULL;
-		}
-		/* Hardware entries carry the guest's RW and NX. */
-		*rights &= hw ^ PTE_NX;
-		m = MFN(pte_frame(hw));
-	}
-	return page_of(m);
 }
 
 static uint32_t guest_code(uint32_t ec, bool present, bool kernel)
@@ -140,7 +109,7 @@ enum mm_fault_result mm_fault(struct mm *mm, mfn_t hw_root, uint64_t va, uint32_
 	struct mm_ctx c = ctx_begin(mm);
 	enum mm_fault_result res = MM_FAULT_GUEST;
 	uint64_t rights = ~0ULL;
-	struct page_info *pi = pt_walk(&c, hw_root, va, 1, &rights);
+	struct page_info *pi = pt_walk(&c, hw_root, va, &rights);
 
 	*guest_ec = guest_code(ec, false, guest_kernel);
 	if (pi)
@@ -155,7 +124,7 @@ int mm_translate(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t *guest_pte)
 {
 	struct mm_ctx c = ctx_begin(mm);
 	uint64_t rights = ~0ULL, g = 0;
-	struct page_info *pi = pt_walk(&c, hw_root, va, 1, &rights);
+	struct page_info *pi = pt_walk(&c, hw_root, va, &rights);
 
 	if (pi)
 		g = atomic_load(&pi->hw.gpt[pt_index(va, 1)]);
@@ -170,7 +139,7 @@ int mm_translate(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t *guest_pte)
 static struct page_info *table_at(struct mm_ctx *c, mfn_t root, uint64_t va, unsigned *i)
 {
 	uint64_t rights = ~0ULL, g;
-	struct page_info *pi = pt_walk(c, root, va, 1, &rights);
+	struct page_info *pi = pt_walk(c, root, va, &rights);
 	struct gfn_rec *rec;
 
 	if (!pi)
@@ -201,8 +170,9 @@ int mm_pt_cmpxchg(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t old, uint6
 	unsigned i;
 	struct page_info *t = table_at(&c, hw_root, va, &i);
 
+	*seen = old;
 	if (t)
-		rc = pt_cmpxchg(&c, t, i, old, new, seen);
+		rc = pt_write(&c, t, i, new, 0, seen);
 	if (unlikely(c.reap)) {
 		ctx_end(&c);
 		mm_reap(mm); /* what is long is left to the vCPU's next hypercall */

@@ -5,7 +5,7 @@
 #define REQ_BATCH 8 /* requests between two looks at what waits for this pCPU */
 
 /* @ptr names an 8-byte word of one of the guest's pages: a live table, or plain memory. */
-static int update_word(struct mm_ctx *c, uint64_t ptr, uint64_t val, bool keep_ad)
+static int update_word(struct mm_ctx *c, uint64_t ptr, uint64_t val, uint64_t keep)
 {
 	struct gfn_rec *rec = p2m_rec(c->mm, ptr >> PAGE_SHIFT);
 	unsigned i = (ptr & ~PAGE_MASK) / sizeof(uint64_t);
@@ -13,7 +13,7 @@ static int update_word(struct mm_ctx *c, uint64_t ptr, uint64_t val, bool keep_a
 	mfn_t m;
 
 	if (likely(pi))
-		return pt_write(c, pi, i, val, keep_ad);
+		return pt_write(c, pi, i, val, keep, NULL);
 	m = mm_gfn_get_writable(c->mm, GFN(ptr >> PAGE_SHIFT));
 	if (!mfn_valid_value(m))
 		return -XEN_EINVAL;
@@ -40,7 +40,8 @@ static inline int update_one(struct mm_ctx *c, const struct mmu_update *r)
 	case MMU_NORMAL_PT_UPDATE:
 	case MMU_PT_UPDATE_NO_TRANSLATE: /* nothing is auto-translated here */
 	case MMU_PT_UPDATE_PRESERVE_AD:
-		return update_word(c, ptr, r->val, (r->ptr & 7) == MMU_PT_UPDATE_PRESERVE_AD);
+		return update_word(c, ptr, r->val,
+				   (r->ptr & 7) == MMU_PT_UPDATE_PRESERVE_AD ? PTE_A | PTE_D : 0);
 	case MMU_MACHPHYS_UPDATE:
 		return update_m2p(c->mm, ptr, r->val);
 	default:
@@ -136,9 +137,9 @@ long do_update_va_mapping(uint64_t va, uint64_t val, uint64_t flags)
 	struct page_info *pi;
 	long rc = -XEN_EINVAL, frc;
 
-	pi = pt_walk(&c, arch_guest_root(), va, 1, &rights);
+	pi = pt_walk(&c, arch_root(&current_vcpu()->arch), va, &rights);
 	if (likely(pi))
-		rc = pt_write(&c, pi, pt_index(va, 1), val, false);
+		rc = pt_write(&c, pi, pt_index(va, 1), val, 0, NULL);
 	else if (c.nomem)
 		rc = hc_wait_for_memory(-XEN_ENOMEM);
 	ctx_end(&c);

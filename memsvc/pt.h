@@ -76,7 +76,7 @@ static inline uint64_t any8(const _Atomic uint64_t *e)
 /** pt_live() - whether @pi still is the hardware table of its guest table. */
 static inline bool pt_live(const struct page_info *pi)
 {
-	return PT_HW(atomic_load_explicit(&pi->hw.rec->pt, memory_order_acquire)).v == mfn_of(pi).v;
+	return page_of(PT_HW(atomic_load_explicit(&pi->hw.rec->pt, memory_order_acquire))) == pi;
 }
 
 /** pt_of() - the live hardware table of a guest table's name, or NULL. */
@@ -118,14 +118,8 @@ void mm_wip_drop(struct mm *mm);
 void table_sweep(struct mm_ctx *c, struct page_info *pi);
 
 /** sync_leaf() - bring entry @i of an L1 in step with the guest's; returns 0, -XEN_EINVAL when the
- * guest's names no frame, -XEN_ENOMEM, -XEN_EAGAIN when the table is no longer live. @hint: the
- * record of name @hint_gfn, which the guest's entry probably holds, or NULL. */
-int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn_rec *hint,
-		  uint64_t hint_gfn);
-static inline int sync_leaf(struct mm_ctx *c, struct page_info *pi, unsigned i)
-{
-	return sync_leaf_rec(c, pi, i, NULL, 0);
-}
+ * guest's names no frame, -XEN_ENOMEM, -XEN_EAGAIN when the table is no longer live. */
+int sync_leaf(struct mm_ctx *c, struct page_info *pi, unsigned i);
 
 /** sync_fill_l1() - all entries of an L1: 0, or the errno of the first bad one. */
 int sync_fill_l1(struct mm_ctx *c, struct page_info *pi);
@@ -146,40 +140,98 @@ static inline int sync_entry(struct mm_ctx *c, struct page_info *pi, unsigned i)
 }
 
 /** leaf_check() - whether a guest may enter leaf @g: 0, -XEN_EINVAL, -XEN_EBUSY (a live page table
- * writable). *@out: the record, NULL when @g is not present or its name was never touched. */
-static inline int leaf_check(struct mm *mm, uint64_t g, struct gfn_rec **out)
+ * writable). *@rec: the record, NULL when @g is not present or its name was never touched; *@word:
+ * its word, 0 without one. */
+static inline int leaf_check(struct mm *mm, uint64_t g, struct gfn_rec **rec, uint64_t *word)
 {
-	struct gfn_rec *rec;
-	uint64_t word;
+	struct gfn_rec *r;
 
-	*out = NULL;
+	*rec = NULL;
+	*word = 0;
 	if (!(g & PTE_P))
 		return 0;
-	*out = rec = p2m_rec(mm, pte_frame(g));
-	if (unlikely(!rec))
+	*rec = r = p2m_rec(mm, pte_frame(g));
+	if (unlikely(!r))
 		return pte_frame(g) < mm->promised ? 0 : -XEN_EINVAL;
-	word = atomic_load_explicit(&rec->word, memory_order_acquire);
-	if (unlikely(!(word & P2M_VALID)) && !p2m_promised(mm, pte_frame(g), word))
+	*word = atomic_load_explicit(&r->word, memory_order_acquire);
+	if (unlikely(!(*word & P2M_VALID)) && !p2m_promised(mm, pte_frame(g), *word))
 		return -XEN_EINVAL;
-	if (unlikely(g & PTE_RW && atomic_load_explicit(&rec->pt, memory_order_relaxed)))
+	if (unlikely(g & PTE_RW && atomic_load_explicit(&r->pt, memory_order_relaxed)))
 		return -XEN_EBUSY;
 	return 0;
 }
 
-/**
- * pt_write() - write @val to entry @i of the guest table behind @pi, checked, and sync.
- * @keep_ad: keep the A and D bits the entry has. 0, MM_PREEMPTED (nothing written), or an errno.
- */
-int pt_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val, bool keep_ad);
+uint64_t guest_write_keep(_Atomic uint64_t *gp, uint64_t val, uint64_t keep);
 
-/** pt_cmpxchg() - the same when the entry is @old; *@seen is what it was. */
-int pt_cmpxchg(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t old, uint64_t val,
+/**
+ * guest_write() - write *@val to the guest's entry, a full fence: but for the bits @keep, which stay
+ * and go to *@val; with @seen only if it is *@seen, which becomes what it was. False: it was not.
+ */
+static inline bool guest_write(_Atomic uint64_t *gp, uint64_t *val, uint64_t keep, uint64_t *seen)
+{
+	/* PAIRS: pt_sync */
+	if (seen)
+		return atomic_compare_exchange_strong(gp, seen, *val);
+	if (unlikely(keep))
+		*val = guest_write_keep(gp, *val, keep);
+	else
+		atomic_exchange(gp, *val);
+	return true;
+}
+
+/** leaf_write() - guest_write() to entry @i of the guest table behind L1 @pi, checked, and sync. 0
+ * (also when the entry was not *@seen) or an errno. */
+int leaf_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val, uint64_t keep,
 	       uint64_t *seen);
 
-/** pt_walk() - hardware table of @level (1..3) on the way to @va under @root; missing entries are
- * synced on the way. NULL when the guest's tables end before. *@rights: in, all ones; loses RW and
- * NX (here: may execute) where a guest entry on the way denies it. */
-struct page_info *pt_walk(struct mm_ctx *c, mfn_t root, uint64_t va, unsigned level,
-			  uint64_t *rights);
+/** table_write() - the same for levels 2 to 4. Also MM_PREEMPTED: nothing written. */
+int table_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val, uint64_t keep,
+		uint64_t *seen);
+
+/** pt_write() - the one of the two that it takes. */
+static inline int pt_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val,
+			   uint64_t keep, uint64_t *seen)
+{
+	return likely(pi->hw.level == 1) ? leaf_write(c, pi, i, val, keep, seen)
+					 : table_write(c, pi, i, val, keep, seen);
+}
+
+/** walk_absent() - for pt_walk(): the hardware entry, which was absent, after syncing it; or 0. */
+uint64_t walk_absent(struct mm_ctx *c, struct page_info *pi, unsigned i);
+
+/* One level of pt_walk(): from the hardware entry for the table, @hw, to that for the next. */
+static inline __attribute__((always_inline)) uint64_t
+walk_step(struct mm_ctx *c, uint64_t hw, uint64_t va, unsigned level, uint64_t *rights)
+{
+	mfn_t m = MFN(pte_frame(hw));
+	unsigned i = pt_index(va, level);
+	uint64_t next = atomic_load_explicit(&((_Atomic uint64_t *)arch_mfn_to_virt(m))[i],
+					     memory_order_acquire);
+
+	if (unlikely(!(next & PTE_P)))
+		next = walk_absent(c, page_of(m), i);
+	/* Hardware entries carry the guest's RW and NX. */
+	*rights &= next ^ PTE_NX;
+	return next;
+}
+
+/** pt_walk() - the L1 on the way to @va under @root; missing entries are synced on the way. NULL
+ * when the guest's tables end before. *@rights: in, all ones; loses RW and NX (here: may execute)
+ * where a guest entry on the way denies it. */
+static inline __attribute__((always_inline)) struct page_info *
+pt_walk(struct mm_ctx *c, mfn_t root, uint64_t va, uint64_t *rights)
+{
+	uint64_t hw = root.v << PAGE_SHIFT;
+
+	if (unlikely(pt_index(va, 4) - HYP_SLOT_FIRST < HYP_SLOTS))
+		return NULL;
+#pragma GCC unroll 3
+	for (unsigned level = 4; level > 1; level--) {
+		hw = walk_step(c, hw, va, level, rights);
+		if (unlikely(!hw))
+			return NULL;
+	}
+	return page_of(MFN(pte_frame(hw)));
+}
 
 #endif

@@ -56,11 +56,7 @@ static inline void frame_late(struct mm_ctx *c, uint64_t word)
 /* The hardware leaf for guest leaf @g (P and A set) behind which @word and @pt are now. */
 static inline uint64_t translate(uint64_t g, uint64_t word, uint64_t pt)
 {
-	uint64_t hw;
-
-	if (unlikely(word & P2M_SAMPLED))
-		return 0;
-	hw = p2m_mfn(word).v << PAGE_SHIFT | PTE_P | PTE_US | PTE_A | (g & PTE_NX);
+	uint64_t hw = p2m_mfn(word).v << PAGE_SHIFT | PTE_P | PTE_US | PTE_A | (g & PTE_NX);
 
 	if ((g & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D) && !pt && !(word & P2M_RO))
 		hw |= PTE_RW | PTE_D;
@@ -80,16 +76,54 @@ static bool same_name(uint64_t old, uint64_t loc, struct gfn_rec *rec, uint64_t 
 	return rmap_claimed(loc) == rec;
 }
 
+#define LOOK_AGAIN 1
+#define LEFT_OUT 2 /* another entry or mapper has what this one needs: absent */
+
+/* Whether @new is for the same frame as @old, or both for none. */
+static inline bool same_frame(uint64_t old, uint64_t new)
+{
+	return !((old ^ new) & (PTE_ADDR | PTE_P | HW_PENDING));
+}
+
+/* How an entry of the same frame is recorded stays. */
+static inline int enter_same(_Atomic uint64_t *hwp, uint64_t old, uint64_t new)
+{
+	new |= old &(HW_SLOT | HW_SHARED);
+	return old == new || atomic_compare_exchange_strong(hwp, &old, new) ? 0 : LOOK_AGAIN;
+}
+
+/* Enter @new: for the one frame of a name that may be mapped writable, the usual case, or none. */
+static inline __attribute__((always_inline)) int enter_steady(struct mm_ctx *c,
+							      struct page_info *pi, unsigned i,
+							      struct gfn_rec *rec, uint64_t gfn,
+							      uint64_t new)
+{
+	uint64_t loc = rmap_loc(mfn_of(pi), i);
+	_Atomic uint64_t *hwp = &hw_entries(pi)[i];
+	uint64_t old = atomic_load_explicit(hwp, memory_order_relaxed);
+	int rc = 0;
+
+	if (same_frame(old, new))
+		return enter_same(hwp, old, new);
+	if (new && !is_linear(c->mm, pi, i, gfn)) {
+		rc = rmap_add(c->mm, rec, loc);
+		new = likely(!rc) ? new | HW_SLOT : 0;
+	}
+	SYNC_POINT();
+	rmap_retract(atomic_exchange(hwp, new), loc);
+	return rc;
+}
+
 /*
  * Enter @new for a frame that may be replaced at any moment by a copy (its word has RO set). The
- * order of sync_leaf_rec(), entry first and second look then, would let a stale entry be used for
+ * order of leaf_enter(), entry first and second look then, would let a stale entry be used for
  * a moment, and show old data after another vCPU has written the copy. So it goes in as pending,
  * where the breaker's walk finds it, and becomes present only if the word is still the same; the
  * breaker's walk and this last step meet in one CAS. The pCPU's number makes the pending value
- * this mapper's own. False: it did not come to that, look again.
+ * this mapper's own.
  */
-static bool enter_unsteady(struct mm_ctx *c, _Atomic uint64_t *hwp, uint64_t loc,
-			   struct gfn_rec *rec, uint64_t word, uint64_t new)
+static int enter_pending(struct mm_ctx *c, _Atomic uint64_t *hwp, uint64_t loc, struct gfn_rec *rec,
+			 uint64_t word, uint64_t new)
 {
 	struct pcpu *p = this_pcpu();
 	uint64_t pending = (new & ~PTE_P) | HW_PENDING | (uint64_t)(p ? p->id : 0) << 52;
@@ -102,70 +136,63 @@ static bool enter_unsteady(struct mm_ctx *c, _Atomic uint64_t *hwp, uint64_t loc
 		frame_late(c, word); /* who takes it out meanwhile reads the frame's record */
 		if (atomic_compare_exchange_strong(hwp, &expect, 0))
 			rmap_retract(pending, loc);
-		return false;
+		return LOOK_AGAIN;
 	}
-	return atomic_compare_exchange_strong(hwp, &expect, new);
+	return atomic_compare_exchange_strong(hwp, &expect, new) ? 0 : LOOK_AGAIN;
 }
 
-#define LOOK_AGAIN 1
-
-/* One pass of sync_leaf_rec(); LOOK_AGAIN: something has changed meanwhile. */
-static inline __attribute__((always_inline)) int leaf_pass(struct mm_ctx *c, struct page_info *pi,
-							   unsigned i, struct gfn_rec *hint,
-							   uint64_t hint_gfn)
+/* enter_steady() for a frame behind a word with RO set. */
+static __attribute__((noinline)) int enter_unsteady(struct mm_ctx *c, struct page_info *pi,
+						    unsigned i, struct gfn_rec *rec, uint64_t gfn,
+						    uint64_t word, uint64_t new)
 {
-	_Atomic uint64_t *hwp = &hw_entries(pi)[i];
-	_Atomic uint64_t *gp = &pi->hw.gpt[i];
 	uint64_t loc = rmap_loc(mfn_of(pi), i);
-	uint64_t g = atomic_load_explicit(gp, memory_order_acquire);
+	_Atomic uint64_t *hwp = &hw_entries(pi)[i];
 	uint64_t old = atomic_load_explicit(hwp, memory_order_relaxed);
-	uint64_t new = 0, word = 0;
-	struct gfn_rec *rec = NULL;
-	int rc = 0;
 
-	if ((g & (PTE_P | PTE_A)) == (PTE_P | PTE_A)) {
-		rec = likely(hint && pte_frame(g) == hint_gfn) ? hint
-							       : p2m_rec(c->mm, pte_frame(g));
-		word = rec ? atomic_load(&rec->word) : 0;
-		if (likely(word & P2M_VALID))
-			new = translate(g, word, atomic_load(&rec->pt));
-		else if (!p2m_promised(c->mm, pte_frame(g), word))
-			rc = -XEN_EINVAL;
-	}
-	if (!((old ^ new) & (PTE_ADDR | PTE_P)) && !(old & HW_PENDING) &&
-	    (likely(!(word & P2M_SHARED)) || !new || same_name(old, loc, rec, pte_frame(g)))) {
-		/* The same frame, or none: how it is recorded stays. */
-		new |= old &(HW_SLOT | HW_SHARED);
-		if (old != new && !atomic_compare_exchange_strong(hwp, &old, new))
-			return LOOK_AGAIN;
-	} else {
-		if (new && !is_linear(c->mm, pi, i, pte_frame(g))) {
-			int in = likely(!(word & P2M_SHARED))
-					 ? !rmap_add(c->mm, rec, loc)
-					 : rmap_claim(c->mm, rec, pte_frame(g), loc);
+	if (same_frame(old, new) && (!(word & P2M_SHARED) || same_name(old, loc, rec, gfn)))
+		return enter_same(hwp, old, new);
+	if (!is_linear(c->mm, pi, i, gfn)) {
+		bool shared = word & P2M_SHARED;
+		int in = shared ? rmap_claim(c->mm, rec, gfn, loc) : !rmap_add(c->mm, rec, loc);
 
-			if (likely(in > 0)) {
-				new |= HW_SLOT | (word & P2M_SHARED ? HW_SHARED : 0);
-			} else if (in == 0 && word & P2M_SHARED) {
-				/* The present entry's, or a mapper's on its way in: then absent. */
-				old = atomic_exchange(hwp, 0);
-				rmap_retract(old, loc);
-				if (old & HW_SHARED)
-					return LOOK_AGAIN;
-				new = 0;
-			} else {
-				new = 0;
-				rc = -XEN_ENOMEM;
-			}
-		}
-		SYNC_POINT();
-		if (unlikely(new &&word &P2M_RO)) {
-			if (!enter_unsteady(c, hwp, loc, rec, word, new))
-				return LOOK_AGAIN;
-		} else {
-			old = atomic_exchange(hwp, new);
+		if (unlikely(in <= 0)) {
+			/* Taken by the present entry, or by a mapper on its way in. */
+			old = atomic_exchange(hwp, 0);
 			rmap_retract(old, loc);
+			if (in < 0 || !shared)
+				return -XEN_ENOMEM;
+			return old & HW_SHARED ? LOOK_AGAIN : LEFT_OUT;
 		}
+		new |= HW_SLOT | (shared ? HW_SHARED : 0);
+	}
+	SYNC_POINT();
+	return enter_pending(c, hwp, loc, rec, word, new);
+}
+
+/*
+ * Bring entry @i of @pi in step with guest leaf @g, for which the first look found @rec, @word (0 when
+ * @g is not present or names nothing) and @pt. LOOK_AGAIN: something has changed meanwhile.
+ */
+static inline __attribute__((always_inline)) int leaf_enter(struct mm_ctx *c, struct page_info *pi,
+							    unsigned i, uint64_t g,
+							    struct gfn_rec *rec, uint64_t word,
+							    uint64_t pt)
+{
+	uint64_t new = 0;
+	int rc;
+
+	if (word & P2M_VALID && likely(g & PTE_A && !(word & P2M_SAMPLED)))
+		new = translate(g, word, pt);
+	if (likely(!new || !(word & P2M_RO)))
+		rc = enter_steady(c, pi, i, rec, pte_frame(g), new);
+	else
+		rc = enter_unsteady(c, pi, i, rec, pte_frame(g), word, new);
+	if (unlikely(rc)) {
+		if (rc == LOOK_AGAIN)
+			return rc;
+		new = 0;
+		rc = rc == LEFT_OUT ? 0 : rc;
 	}
 	SYNC_POINT();
 	/* PAIRS: p2m_change */
@@ -179,18 +206,38 @@ static inline __attribute__((always_inline)) int leaf_pass(struct mm_ctx *c, str
 			return LOOK_AGAIN;
 	}
 	/* PAIRS: pt_sync */
-	if (SYNC_CHANGED(guest, g, atomic_load(gp)))
+	if (SYNC_CHANGED(guest, g, atomic_load(&pi->hw.gpt[i])))
 		return LOOK_AGAIN;
 	/* PAIRS: pt_detach */
 	if (SYNC_CHANGED(live, true, pt_live(pi))) {
-		rmap_retract(atomic_exchange(hwp, 0), loc);
+		uint64_t loc = rmap_loc(mfn_of(pi), i);
+
+		rmap_retract(atomic_exchange(&hw_entries(pi)[i], 0), loc);
 		undo_late(c, pi);
 		return -XEN_EAGAIN;
 	}
 	return rc;
 }
 
-/* The further passes, apart: the first one is the usual way, and should keep no registers for these. */
+/* One pass of sync_leaf(). */
+static __attribute__((noinline)) int leaf_pass(struct mm_ctx *c, struct page_info *pi, unsigned i)
+{
+	uint64_t g = atomic_load_explicit(&pi->hw.gpt[i], memory_order_acquire), word = 0, pt = 0;
+	bool mapped = (g & (PTE_P | PTE_A)) == (PTE_P | PTE_A);
+	struct gfn_rec *rec = mapped ? p2m_rec(c->mm, pte_frame(g)) : NULL;
+	int rc;
+
+	if (rec) {
+		word = atomic_load(&rec->word);
+		pt = atomic_load(&rec->pt);
+	}
+	rc = leaf_enter(c, pi, i, g, rec, word, pt);
+	if (!rc && mapped && unlikely(!(word & P2M_VALID)))
+		rc = p2m_promised(c->mm, pte_frame(g), word) ? 0 : -XEN_EINVAL;
+	return rc;
+}
+
+/* The further passes, apart: the first one should keep no registers for these. */
 static __attribute__((noinline, cold)) int
 leaf_passes(struct mm_ctx *c, struct page_info *pi, unsigned i, const struct contention_site *site)
 {
@@ -200,19 +247,36 @@ leaf_passes(struct mm_ctx *c, struct page_info *pi, unsigned i, const struct con
 	retry_begin(&loop, site);
 	do {
 		retry(&loop);
-		rc = leaf_pass(c, pi, i, NULL, 0);
+		rc = leaf_pass(c, pi, i);
 	} while (rc == LOOK_AGAIN);
 	retry_done(&loop);
 	return rc;
 }
 
-int sync_leaf_rec(struct mm_ctx *c, struct page_info *pi, unsigned i, struct gfn_rec *hint,
-		  uint64_t hint_gfn)
+int sync_leaf(struct mm_ctx *c, struct page_info *pi, unsigned i)
 {
 	CAS_SITE(site, "hardware leaf entry");
-	int rc = leaf_pass(c, pi, i, hint, hint_gfn);
+	int rc = leaf_pass(c, pi, i);
 
 	return likely(rc != LOOK_AGAIN) ? rc : leaf_passes(c, pi, i, &site);
+}
+
+int leaf_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val, uint64_t keep,
+	       uint64_t *seen)
+{
+	struct gfn_rec *rec;
+	uint64_t word;
+	CAS_SITE(site, "leaf entry, written");
+	int rc = leaf_check(c->mm, val, &rec, &word);
+
+	if (unlikely(rc || !guest_write(&pi->hw.gpt[i], &val, keep, seen)))
+		return rc;
+	/* The check was the first look, and RW implies no table. What the hardware's entry then
+	 * lacks (its table is gone, its frame went away since the check, no memory for the reverse
+	 * map) is mm_fault()'s to repair or to report. */
+	if (unlikely(leaf_enter(c, pi, i, val, rec, word, 0) == LOOK_AGAIN))
+		leaf_passes(c, pi, i, &site);
+	return 0;
 }
 
 /*
@@ -289,7 +353,7 @@ int sync_fill_l1(struct mm_ctx *c, struct page_info *pi)
 			    likely(fill_leaf(c, &hw[j], &gp[j], loc + j, g, lin + j == gfn, rec)))
 				continue;
 			/* Sync even what is refused: the fast way may have entered it. */
-			rc = leaf_check(c->mm, g, &rec);
+			rc = leaf_check(c->mm, g, &rec, &word);
 			src = sync_leaf(c, pi, j);
 			rc = rc ? rc : src;
 			if (unlikely(rc))

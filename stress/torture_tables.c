@@ -68,10 +68,11 @@ static bool change_leaf(struct tcpu *t, uint64_t va, uint64_t val, bool everywhe
 		return !rc;
 	case 1: /* a trapped store */
 		do {
-			if (mm_pt_read(tmm(t), arch_guest_root(), at, &old))
+			if (mm_pt_read(tmm(t), arch_root(&current_vcpu()->arch), at, &old))
 				torture_fail("domain %u can't read its table at %lx", t->dom,
 					     (unsigned long)at);
-			rc = mm_pt_cmpxchg(tmm(t), arch_guest_root(), at, old, val, &seen);
+			rc = mm_pt_cmpxchg(tmm(t), arch_root(&current_vcpu()->arch), at, old, val,
+					   &seen);
 			if (rc == MM_PREEMPTED)
 				between();
 		} while (rc == MM_PREEMPTED || (!rc && seen != old));

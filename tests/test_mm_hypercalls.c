@@ -249,13 +249,15 @@ Test(mm_hypercalls, memory_op)
 	/* The guest's entry still names it: no frame, no mapping, the guest's own fault. */
 	uint32_t ec;
 
-	cr_assert_eq(mm_fault(mm, arch_guest_root(), 100 << 12, 6, true, &ec), MM_FAULT_GUEST);
+	cr_assert_eq(mm_fault(mm, arch_root(&current_vcpu()->arch), 100 << 12, 6, true, &ec),
+		     MM_FAULT_GUEST);
 	/* Continued from extent 1. */
 	cr_assert_eq(do_memory_op(XENMEM_populate_physmap | 1 << 6, (uint64_t)&r), 3);
 	cr_assert_eq(list[1], 101);
 	cr_assert(!backed(100) && backed(101) && backed(102));
 	cr_assert_eq(guest_page(101)[0], 0);
-	cr_assert_eq(mm_fault(mm, arch_guest_root(), 101 << 12, 6, true, &ec), MM_FAULT_RETRY);
+	cr_assert_eq(mm_fault(mm, arch_root(&current_vcpu()->arch), 101 << 12, 6, true, &ec),
+		     MM_FAULT_RETRY);
 	list[0] = 1;
 	cr_assert_eq(do_memory_op(XENMEM_decrease_reservation, (uint64_t)&r), 0); /* a table */
 	r.nr_extents = 1;

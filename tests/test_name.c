@@ -368,7 +368,7 @@ Test(name, entries)
 	cr_assert(hw_entries(pi)[1] & HW_SHARED);
 	/* Another name of the same frame in the same entry is another mapping. */
 	c = ctx_begin(mm);
-	cr_assert_eq(pt_write(&c, pi, 1, entry(FIRST, P_RW_AD), false), 0);
+	cr_assert_eq(pt_write(&c, pi, 1, entry(FIRST, P_RW_AD), 0, NULL), 0);
 	ctx_end(&c);
 	cr_assert_eq(pte_frame(hw_entries(pi)[1]), f.v);
 	cr_assert_eq(rmap_claimed(rmap_loc(mfn_of(pi), 1)), p2m_rec(mm, FIRST));

@@ -70,13 +70,6 @@ int arch_vcpu_boot_context(struct vcpu *v, uint64_t rip, uint64_t rsp, uint64_t 
 	return 0;
 }
 
-mfn_t arch_guest_root(void)
-{
-	struct vcpu *v = current_vcpu();
-
-	return v ? v->arch.kernel_root : INVALID_MFN;
-}
-
 gfn_t arch_new_baseptr(gfn_t gfn, mfn_t hw_root)
 {
 	struct vcpu *v = current_vcpu();

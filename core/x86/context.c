@@ -285,13 +285,6 @@ gfn_t arch_new_user_baseptr(gfn_t gfn, mfn_t hw_root)
 	return old;
 }
 
-mfn_t arch_guest_root(void)
-{
-	struct vcpu *v = current_vcpu();
-
-	return v ? MFN(v->arch.root_cr3 >> PAGE_SHIFT) : INVALID_MFN;
-}
-
 int arch_vcpu_send_nmi(struct vcpu *v)
 {
 	if (!v->arch.nmi_eip)

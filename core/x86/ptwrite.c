@@ -69,8 +69,7 @@ static inline struct emul_result retire(const struct insn *in, struct cpu_user_r
 
 static inline int apply(struct vcpu *v, uint64_t ea, uint64_t old, uint64_t val, uint64_t *seen)
 {
-	return mm_pt_cmpxchg(&v->domain->mm, MFN(v->arch.root_cr3 >> PAGE_SHIFT), ea, old, val,
-			     seen);
+	return mm_pt_cmpxchg(&v->domain->mm, arch_root(&v->arch), ea, old, val, seen);
 }
 
 /* The store is done: registers, flags and rip follow. */

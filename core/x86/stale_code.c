@@ -34,7 +34,7 @@ void stale_code_bp(struct vcpu *v, uint64_t rip)
 
 	if (copy_from_guest(&byte, rip - 1, 1) || likely(byte == INSN_INT3))
 		return;
-	p = through_direct_map(MFN(v->arch.root_cr3 >> PAGE_SHIFT), rip - 1);
+	p = through_direct_map(arch_root(&v->arch), rip - 1);
 	if (!p)
 		return;
 	counter_register(&nr_stale);

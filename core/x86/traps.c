@@ -196,8 +196,8 @@ static void guest_page_fault(struct vcpu *v, struct cpu_user_regs *r, uint64_t c
 		pv_inject_pf(v, cr2, (guest_ec & ~(PFEC_P | PFEC_U)) | (kernel ? 0 : PFEC_U));
 		return;
 	}
-	switch (mm_fault(&v->domain->mm, MFN(v->arch.root_cr3 >> PAGE_SHIFT), cr2, r->error_code,
-			 kernel, &guest_ec)) {
+	switch (mm_fault(&v->domain->mm, arch_root(&v->arch), cr2, r->error_code, kernel,
+			 &guest_ec)) {
 	case MM_FAULT_RETRY:
 		return;
 	case MM_FAULT_PTWRITE: {
@@ -361,8 +361,8 @@ void x86_hyp_trap(struct cpu_user_regs *r)
 			uint32_t ec;
 
 			v->cnt.faults++;
-			if (mm_fault(&v->domain->mm, MFN(v->arch.root_cr3 >> PAGE_SHIFT), cr2,
-				     r->error_code, true, &ec) == MM_FAULT_RETRY)
+			if (mm_fault(&v->domain->mm, arch_root(&v->arch), cr2, r->error_code, true,
+				     &ec) == MM_FAULT_RETRY)
 				return;
 		}
 		if (fix) {

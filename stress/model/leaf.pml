@@ -30,7 +30,7 @@ bool mapped[ALIASES] = true; /* the guest's own entry */
 /* The same frame, or none: how it is recorded stays. */
 #define alike(old, new) ((old) < 16 && present(old) == present(new) && frame(old) == frame(new))
 
-/* sync_leaf_rec(): bring a leaf in step; any number of CPUs at once. In an RCU section. */
+/* sync_leaf(): bring a leaf in step; any number of CPUs at once. In an RCU section. */
 inline sync_leaf(a)
 {
 	do

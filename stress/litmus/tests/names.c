@@ -32,7 +32,7 @@ static void setup(unsigned cpus)
 static int map(uint64_t gfn)
 {
 	struct mm_ctx c = ctx_begin(mm);
-	int rc = pt_write(&c, table, at, gfn ? gfn << PAGE_SHIFT | FLAGS : 0, false);
+	int rc = pt_write(&c, table, at, gfn ? gfn << PAGE_SHIFT | FLAGS : 0, 0, NULL);
 
 	ctx_end(&c);
 	return rc;

@@ -23,4 +23,9 @@ struct arch_vcpu {
 	uint64_t upcalls; /* event callbacks entered */
 };
 
+static inline mfn_t arch_root(const struct arch_vcpu *a)
+{
+	return a->kernel_root;
+}
+
 #endif

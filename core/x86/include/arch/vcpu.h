@@ -53,4 +53,10 @@ struct arch_vcpu {
 	mfn_t ldt_pages[16];
 };
 
+/** arch_root() - the hardware L4 in CR3 while the vCPU is loaded. */
+static inline mfn_t arch_root(const struct arch_vcpu *a)
+{
+	return MFN(a->root_cr3 >> PAGE_SHIFT);
+}
+
 #endif
