@@ -60,15 +60,20 @@ static void idle(struct pcpu *p)
 	p->work |= WORK_RESCHED;
 }
 
+void run_pending(struct pcpu *p)
+{
+	while (p->work) {
+		uint64_t now = serve(p);
+		struct sched_unit *u = sched_pick(now);
+
+		switch_to(p, u ? vcpu_of_unit(u) : NULL);
+	}
+}
+
 void run_exit_work(struct pcpu *p)
 {
 	for (;;) {
-		while (p->work) {
-			uint64_t now = serve(p);
-			struct sched_unit *u = sched_pick(now);
-
-			switch_to(p, u ? vcpu_of_unit(u) : NULL);
-		}
+		run_pending(p);
 		if (p->current)
 			return;
 		idle(p);

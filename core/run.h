@@ -7,6 +7,12 @@
 #include "core/evtchn.h"
 
 /**
+ * run_pending() - messages, timers and scheduling until no work is left on this pCPU, @p. What is
+ * current then may be NULL. Context as run_before_guest().
+ */
+void run_pending(struct pcpu *p);
+
+/**
  * run_exit_work() - the slow part of run_before_guest(): messages, timers, scheduling; idles while
  * there is nothing to run. Returns with a vCPU current whose context is loaded.
  */

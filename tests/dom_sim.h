@@ -14,6 +14,7 @@
 #include "core/builder.h"
 #include "core/domain.h"
 #include "core/host/host.h"
+#include "core/run.h"
 #include "core/stats.h"
 #include "memsvc/frame.h"
 #include "percpu/log.h"
@@ -41,31 +42,15 @@ static inline void sim_init(unsigned cpus, uint64_t frames)
 	domains_init();
 }
 
-/* What core/run.c does, for one pCPU, without idling. */
+/* What a pCPU does between guests, without waiting for an interrupt. */
 static inline void sim_exit_path(unsigned cpu)
 {
 	struct pcpu *p;
-	struct sched_unit *u;
-	struct vcpu *next;
 
 	host_become(cpu);
 	p = this_pcpu();
-	do {
-		p->work = 0;
-		tlb_serve();
-		inbox_drain();
-		timers_run(arch_now_ns());
-		u = sched_pick(arch_now_ns());
-		next = u ? vcpu_of_unit(u) : NULL;
-		if (next != p->current) {
-			if (p->current)
-				vcpu_switched_out(p->current);
-			arch_context_switch(p->current, next);
-			if (next)
-				vcpu_switched_in(next);
-			p->work |= WORK_RESCHED;
-		}
-	} while (p->work);
+	p->work |= WORK_RESCHED;
+	run_pending(p);
 	rcu_quiescent_state();
 	tlb_retire_poll();
 	rcu_poll();

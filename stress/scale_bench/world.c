@@ -165,26 +165,8 @@ bool world_leave(void)
 	struct pcpu *p = this_pcpu();
 
 	while (p->work || inbox_pending(&p->inbox)) {
-		struct sched_unit *u;
-		struct vcpu *next;
-		uint64_t now;
-
-		p->work = 0;
-		tlb_serve();
-		inbox_drain();
-		now = arch_now_ns();
-		timers_run(now);
-		rcu_poll();
-		u = sched_pick(now);
-		next = u ? vcpu_of_unit(u) : NULL;
-		if (next != p->current) {
-			if (p->current)
-				vcpu_switched_out(p->current);
-			arch_context_switch(p->current, next);
-			if (next)
-				vcpu_switched_in(next);
-			p->work |= WORK_RESCHED;
-		}
+		p->work |= WORK_INBOX;
+		run_pending(p);
 	}
 	if (!p->current)
 		return false;
