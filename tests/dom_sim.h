@@ -109,6 +109,20 @@ static inline long sim_hc(unsigned nr, uint64_t a, uint64_t b, uint64_t c)
 	return sim_dispatch(nr, args);
 }
 
+/* @step as each vCPU that is current and may go on; then pCPU 0 again. */
+static inline void sim_play(void (*step)(struct vcpu *v))
+{
+	for (unsigned i = 0; i < nr_pcpus(); i++) {
+		struct vcpu *v = pcpu_get(i)->current;
+
+		if (!v || vcpu_must_stop(v))
+			continue;
+		host_become(i);
+		step(v);
+	}
+	host_become(0);
+}
+
 /* A domain without memory, running. */
 static inline struct domain *sim_domain(unsigned vcpus)
 {

@@ -14,29 +14,22 @@ static unsigned next_id;
 
 /* What a guest does; by its name. Those that stay sleep: one thread plays all pCPUs, and none of
  * them may wait for another that has a guest loaded. */
-static void play(void)
+static void play(struct vcpu *v)
 {
-	for (unsigned i = 0; i < nr_pcpus(); i++) {
-		struct vcpu *v = pcpu_get(i)->current;
-		struct sched_shutdown sd = {SHUTDOWN_poweroff};
+	struct sched_shutdown sd = {SHUTDOWN_poweroff};
 
-		if (!v || vcpu_must_stop(v))
-			continue;
-		host_become(i);
-		if (v->domain->name[0] == 'x')
-			sd.reason = SHUTDOWN_crash;
-		if (strcmp(v->domain->name, "keeper") != 0 && v->domain->name[0] != 's')
-			sim_hc(__HYPERVISOR_sched_op, SCHEDOP_shutdown, (uint64_t)&sd, 0);
-		else
-			sim_hc(__HYPERVISOR_sched_op, SCHEDOP_block, 0, 0);
-	}
-	host_become(0);
+	if (v->domain->name[0] == 'x')
+		sd.reason = SHUTDOWN_crash;
+	if (strcmp(v->domain->name, "keeper") != 0 && v->domain->name[0] != 's')
+		sim_hc(__HYPERVISOR_sched_op, SCHEDOP_shutdown, (uint64_t)&sd, 0);
+	else
+		sim_hc(__HYPERVISOR_sched_op, SCHEDOP_block, 0, 0);
 }
 
 static void pump(unsigned rounds)
 {
 	while (rounds--) {
-		play();
+		sim_play(play);
 		sim_pump(1);
 	}
 }

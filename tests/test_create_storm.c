@@ -5,7 +5,7 @@
  * and to other domains, give memory up and take it back, crash and power off. When all are gone,
  * everything they held has come back.
  */
-#include "tests/dom_sim.h"
+#include "tests/dom_threads.h"
 
 #include <xen/event_channel.h>
 #include <xen/memory.h>
@@ -26,9 +26,6 @@ struct guest_vcpu {
 };
 
 static struct guest_vcpu guests[MAX_DOMAINS + 1][VCPUS];
-static struct boot_module mods[2];
-static _Atomic bool stop;
-static _Atomic unsigned status;
 static _Atomic uint64_t operations;
 static uint64_t seed0;
 
@@ -123,14 +120,10 @@ static void guest_step(struct vcpu *v)
 	struct vcpu_set_periodic_timer period = {1 * NS_PER_MS};
 	struct domain *d = v->domain;
 	struct guest_vcpu *g = &guests[d->id][v->id];
-	vcpu_info_t *vi = atomic_load(&v->info);
 	bool keeper = strcmp(d->name, "keeper") == 0;
 	unsigned other;
 
-	__atomic_store_n(&vi->evtchn_upcall_pending, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&vi->evtchn_pending_sel, 0, __ATOMIC_SEQ_CST);
-	for (unsigned i = 0; i < 64; i++)
-		__atomic_store_n(&d->shared->evtchn_pending[i], 0, __ATOMIC_SEQ_CST);
+	sim_take_events(v);
 	if (strcmp(g->name, d->name) != 0)
 		prepare(v, g);
 	atomic_fetch_add_explicit(&operations, 1, memory_order_relaxed);
@@ -258,50 +251,21 @@ static void command_step(void)
 	}
 }
 
-static void pcpu_main(void *arg)
-{
-	(void)arg;
-	if (HOST_CATCH_PANIC()) {
-		atomic_store(&status, host_poweroff_status);
-		atomic_store(&stop, true);
-		for (unsigned i = 0; i < PCPUS; i++)
-			arch_kick(i);
-		return;
-	}
-	if (this_pcpu()->id == 0)
-		domains_boot(mods, ARRAY_SIZE(mods));
-	while (!atomic_load(&stop)) {
-		struct pcpu *p = this_pcpu();
-
-		sim_exit_path(p->id);
-		if (p->id == 0)
-			command_step();
-		if (p->current) {
-			if (!vcpu_must_stop(p->current) && atomic_load(&p->current->is_up))
-				guest_step(p->current);
-			continue;
-		}
-		rcu_thread_offline();
-		arch_idle();
-		rcu_thread_online();
-	}
-}
-
 Test(create_storm, churn, .timeout = 280)
 {
 	static const char conf[] = "guest name=keeper kernel=k0 mem=2M vcpus=4\n";
+	static struct dom_threads t = {
+		.pcpus = PCPUS, .guest_step = guest_step, .pcpu0_step = command_step};
 
 	seed0 = seed_from_env();
 	sim_init(1, 32768);
-	mods[0] = sim_module(CONFIG_MODULE, conf, strlen(conf));
-	mods[1] = sim_kernel("k0", false);
+	t.mods[0] = sim_module(CONFIG_MODULE, conf, strlen(conf));
+	t.mods[1] = sim_kernel("k0", false);
 	cmd.rng = seed0;
 	cmd.next_id = 0;
-	host_clock_virtual(false);
-	host_threads_start(PCPUS, pcpu_main, NULL);
-	host_threads_join();
+	dom_threads_run(&t);
 	printf("operations=%lu\n", (unsigned long)atomic_load(&operations));
-	cr_assert(atomic_load(&status) == POWEROFF_OK || create_failures(), "%s", sim_records);
+	cr_assert(atomic_load(&t.status) == POWEROFF_OK || create_failures(), "%s", sim_records);
 	cr_assert_eq(stats_leaks(), 0);
 	cr_assert_eq(create_alive(), 0);
 	cr_assert(strstr(sim_records, "\"ok\":true"));

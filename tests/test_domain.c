@@ -245,21 +245,15 @@ Test(domain, limits)
 static unsigned boot_status;
 
 /* Every guest that runs powers off, or misbehaves as its name says. */
-static void play_guests(void)
+static void play(struct vcpu *v)
 {
-	for (unsigned i = 0; i < nr_pcpus(); i++) {
-		struct vcpu *v = pcpu_get(i)->current;
-		struct sched_shutdown sd = {SHUTDOWN_poweroff};
+	struct sched_shutdown sd = {SHUTDOWN_poweroff};
 
-		if (!v || vcpu_must_stop(v))
-			continue;
-		host_become(i);
-		if (strstr(v->domain->name, "crash"))
-			sd.reason = SHUTDOWN_crash;
-		if (strstr(v->domain->name, "reboot"))
-			sd.reason = SHUTDOWN_reboot;
-		cr_assert_eq(sim_hc(__HYPERVISOR_sched_op, SCHEDOP_shutdown, (uint64_t)&sd, 0), 0);
-	}
+	if (strstr(v->domain->name, "crash"))
+		sd.reason = SHUTDOWN_crash;
+	if (strstr(v->domain->name, "reboot"))
+		sd.reason = SHUTDOWN_reboot;
+	cr_assert_eq(sim_hc(__HYPERVISOR_sched_op, SCHEDOP_shutdown, (uint64_t)&sd, 0), 0);
 }
 
 static void run(const char *conf, unsigned cpus, const char *command)
@@ -278,7 +272,7 @@ static void run(const char *conf, unsigned cpus, const char *command)
 		for (unsigned i = 0; i < 100000; i++) {
 			sim_pump(1);
 			if (!command)
-				play_guests();
+				sim_play(play);
 		}
 		cr_assert_fail("no end");
 	}

@@ -3,7 +3,7 @@
  * Domains on real threads (for TSan): all pCPUs build at once, and the vCPUs of many domains start,
  * stop, sleep, set each other's timers and end while others are still being built.
  */
-#include "tests/dom_sim.h"
+#include "tests/dom_threads.h"
 #include "tests/seed.h"
 
 #include <stdio.h>
@@ -12,10 +12,7 @@
 
 enum { PCPUS = 3, GUESTS = 24, VCPUS = 4, STEPS = 60 };
 
-static struct boot_module mods[2];
-static _Atomic bool stop;
-static _Atomic unsigned status;
-static unsigned seed0;
+static unsigned seeds[PCPUS];
 
 /* Steps taken, by domain id; vCPU 0 powers off when its domain has made enough. */
 static _Atomic unsigned steps[GUESTS + 1];
@@ -47,21 +44,18 @@ static void nap(unsigned how)
 	}
 }
 
-static void guest_step(struct vcpu *v, unsigned *seed)
+static void guest_step(struct vcpu *v)
 {
 	static __thread struct vcpu_guest_context ctx;
 	struct vcpu_set_periodic_timer period = {2 * NS_PER_MS};
 	struct vcpu_runstate_info info;
 	struct sched_watchdog dog = {0, 1000};
 	struct domain *d = v->domain;
-	vcpu_info_t *vi = atomic_load(&v->info);
+	unsigned *seed = &seeds[this_pcpu()->id];
 	unsigned other = (unsigned)rand_r(seed) % VCPUS;
 	evtchn_port_t port;
 
-	__atomic_store_n(&vi->evtchn_upcall_pending, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&vi->evtchn_pending_sel, 0, __ATOMIC_SEQ_CST);
-	for (unsigned i = 0; i < 64; i++)
-		__atomic_store_n(&d->shared->evtchn_pending[i], 0, __ATOMIC_SEQ_CST);
+	sim_take_events(v);
 	if (atomic_fetch_add(&steps[d->id], 1) == STEPS) {
 		power_off(v);
 		return;
@@ -100,51 +94,23 @@ static void guest_step(struct vcpu *v, unsigned *seed)
 	}
 }
 
-static void pcpu_main(void *arg)
-{
-	unsigned seed = seed0 + this_pcpu()->id;
-
-	(void)arg;
-	if (HOST_CATCH_PANIC()) {
-		atomic_store(&status, host_poweroff_status);
-		atomic_store(&stop, true);
-		for (unsigned i = 0; i < PCPUS; i++)
-			arch_kick(i);
-		return;
-	}
-	if (this_pcpu()->id == 0)
-		domains_boot(mods, ARRAY_SIZE(mods));
-	while (!atomic_load(&stop)) {
-		struct pcpu *p = this_pcpu();
-
-		sim_exit_path(p->id);
-		if (p->current) {
-			if (!vcpu_must_stop(p->current) && atomic_load(&p->current->is_up))
-				guest_step(p->current, &seed);
-			continue;
-		}
-		rcu_thread_offline();
-		arch_idle();
-		rcu_thread_online();
-	}
-}
-
 Test(domain_threads, many, .timeout = 280)
 {
+	static struct dom_threads t = {.pcpus = PCPUS, .guest_step = guest_step};
 	static char conf[GUESTS * 80];
+	unsigned seed = (unsigned)seed_from_env();
 	char *p = conf;
 
-	seed0 = (unsigned)seed_from_env();
+	for (unsigned i = 0; i < PCPUS; i++)
+		seeds[i] = seed + i;
 	sim_init(1, 32768);
 	for (unsigned i = 0; i < GUESTS; i++)
 		p += sprintf(p, "guest name=g%u kernel=k0 mem=2M vcpus=%u weight=%u\n", i, VCPUS,
 			     64 << i % 4);
-	mods[0] = sim_module(CONFIG_MODULE, conf, strlen(conf));
-	mods[1] = sim_kernel("k0", false);
-	host_clock_virtual(false);
-	host_threads_start(PCPUS, pcpu_main, NULL);
-	host_threads_join();
-	cr_assert_eq(atomic_load(&status), POWEROFF_OK, "%s", sim_records);
+	t.mods[0] = sim_module(CONFIG_MODULE, conf, strlen(conf));
+	t.mods[1] = sim_kernel("k0", false);
+	dom_threads_run(&t);
+	cr_assert_eq(atomic_load(&t.status), POWEROFF_OK, "%s", sim_records);
 	for (unsigned i = 1; i <= GUESTS; i++)
 		cr_assert(atomic_load(&steps[i]) > STEPS, "domain %u made %u steps", i, steps[i]);
 	cr_assert_eq(stats_leaks(), 0);
