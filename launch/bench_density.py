@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch import build, guestspec, plan, report, svg, ui
+from launch import build, guestspec, minis, report, svg, ui
 from launch.errors import Parser, XylemError
-from launch.machine import Options, multiboot
+from launch.machine import Options
 from launch.memory import Sample
-from launch.records import LogLine
-from launch.session import Limits, Session
 from launch.units import parse_int
 
 ICOUNT_SHIFT = 4  # one instruction is 16 ns
@@ -42,28 +40,21 @@ class Run:
 def boot(pcpus: int, guests: list[str], label: str, timeout: float,
          settings: dict[str, str] | None = None) -> Run:
     """Boot the guests under -icount, in a machine with memory for all."""
-    found = guestspec.expand(guests, pcpus)
-    where = build.hypervisor()
-    boot_plan = plan.make_plan(found, build.mini_kernel(where),
-                               {"share.rate": "0", "mem.record_ms": "0", **(settings or {})})
-    lines: dict[str, list[str]] = {}
     progress = ui.Progress()
 
-    def on_line(line: LogLine | None, _: str) -> None:
-        if line:
-            lines.setdefault(line.who, []).append(line.text)
+    def watch(lines: dict[str, list[str]]) -> None:
         done = sum(any(text.startswith("mini: PASS") for text in of) for of in lines.values())
         progress.show(f"xylem: {label}: {len(lines)} guests have started, {done} have ended")
 
-    options = Options(pcpus, plan.host_memory(boot_plan, None), icount=True,
-                      icount_shift=ICOUNT_SHIFT)
-    session = Session(boot_plan, options, Limits(timeout=timeout), on_line)
-    outcome = session.run(
-        lambda machine: multiboot(where / "xylem.elf", "", boot_plan.stage(machine.dir)))
-    progress.clear()
-    if outcome.what != "done":
-        raise XylemError(f"{label}: the guests did not end well: {outcome.what}")
-    return Run(lines, session.results.memory.series)
+    try:
+        ran = minis.run(build.hypervisor(), guestspec.expand(guests, pcpus),
+                        Options(pcpus, 0, icount=True, icount_shift=ICOUNT_SHIFT), timeout,
+                        {"share.rate": "0", "mem.record_ms": "0", **(settings or {})}, watch)
+    except XylemError as error:
+        raise XylemError(f"{label}: {error}") from None
+    finally:
+        progress.clear()
+    return Run(ran.lines, ran.results.memory.series)
 
 
 def start_s(guests: int) -> int:
@@ -228,7 +219,7 @@ def main(argv: list[str]) -> int:
     if args.json:
         report.write_json(Path(args.json), data)
     if args.svg:
-        Path(args.svg).write_text(svg.picture(data["charts"]), encoding="utf-8")
+        report.write_text(Path(args.svg), svg.picture(data["charts"]))
     kib = data["memory"]["kib"] if mini else 0
     if kib >= GOAL_KIB:
         ui.say(f"an idle mini domain takes {kib:.1f} KiB of the hypervisor's memory; the goal is "

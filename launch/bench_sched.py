@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch import build, guestspec, plan, report, ui
+from launch import build, guestspec, minis, report, ui
 from launch.errors import Parser, XylemError
-from launch.machine import Machine, Options, multiboot
-from launch.records import LogLine
-from launch.session import Limits, Session
+from launch.machine import Options
 from launch.units import parse_int
 
 WEIGHTS = (256, 512, 1024)  # 1:2:4
@@ -45,24 +43,9 @@ class Case:
 
 def run_case(case: Case, timeout: float) -> None:
     """Boot the guests and keep each one's console."""
-    guests: list[guestspec.Guest] = []
-    for text in case.guests:
-        guest, _ = guestspec.parse_guest(text, case.pcpus)
-        guests.append(guest)
-    where = build.hypervisor()
-    boot_plan = plan.make_plan(guests, build.mini_kernel(where), {})
-
-    def on_line(line: LogLine | None, _: str) -> None:
-        if line:
-            case.lines.setdefault(line.who, []).append(line.text)
-
-    options = Options(case.pcpus, plan.host_memory(boot_plan, None), icount=True,
-                      icount_shift=ICOUNT_SHIFT)
-    session = Session(boot_plan, options, Limits(timeout=timeout), on_line)
-    outcome = session.run(
-        lambda machine: multiboot(where / "xylem.elf", "", boot_plan.stage(machine.dir)))
-    if outcome.what != "done":
-        raise XylemError(f"the guests did not end well: {outcome.what}")
+    guests = [guestspec.parse_guest(text, case.pcpus)[0] for text in case.guests]
+    options = Options(case.pcpus, 0, icount=True, icount_shift=ICOUNT_SHIFT)
+    case.lines = minis.run(build.hypervisor(), guests, options, timeout).lines
 
 
 def burners(case: Case, total: int) -> list[Burner]:

@@ -3,17 +3,14 @@
 
 import re
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch import build, guestspec, plan, profiler, ui
+from launch import build, guestspec, minis, profiler
 from launch.errors import XylemError
 from launch.hvnames import Names
-from launch.machine import Machine, Options, multiboot
-from launch.records import LogLine
-from launch.session import Limits, Session
+from launch.machine import Options
 from launch.units import MIB
 
 MEMORY = 384 * MIB
@@ -165,25 +162,13 @@ def run(domains: int, only: str, scanner: bool, timeout: float) -> list[Pair]:
         guest.name = guest.name or f"commute{index}"
     where = build.hypervisor()
     settings = {"share.rate": "max", "share.cpu": "100"} if scanner else {"share.rate": "0"}
-    boot_plan = plan.make_plan(guests, build.mini_kernel(where), settings)
-    consoles: list[str] = []
-
-    def on_line(line: LogLine | None, _: str) -> None:
-        if line:
-            consoles.append(line.text)
-
     shm = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="xylem-", dir=shm if shm.is_dir() else None) as temp:
         out, memory = Path(temp) / "profile", Path(temp) / "memory"
         options = Options(PCPUS, MEMORY, icount=True, qemu_args=[
             *profiler.memory_file(memory, MEMORY),
             *profiler.plugin(where, out, lines=True, memory=memory)])
-        session = Session(boot_plan, options, Limits(timeout=timeout), on_line)
-        outcome = session.run(
-            lambda machine: multiboot(where / "xylem.elf", "", boot_plan.stage(machine.dir)))
-        if outcome.what != "done":
-            bad = [text for text in consoles if "FAIL" in text or "panic" in text]
-            raise XylemError("\n".join([f"the guests did not end well: {outcome.what}", *bad]))
+        consoles = minis.run(where, guests, options, timeout, settings).all()
         names = Names(where / "xylem64.elf", memory)
         names.look()
         ops = {int(match[1]): match[2] for text in consoles

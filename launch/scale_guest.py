@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch import build, guestspec, plan, profiler
+from launch import build, guestspec, minis, profiler
 from launch.errors import XylemError
-from launch.machine import Options, multiboot
-from launch.records import LogLine
-from launch.session import Limits, Session
-from launch.units import MIB
+from launch.machine import Options
 
-BASE_MEM = 192 * MIB
 GUEST_MEM = 12  # MiB: of a guest with one vCPU
 VCPU_MEM = 3  # and for each further one
 FLAT = 0.05  # how far apart instructions per operation may be
@@ -48,24 +44,12 @@ def boot(specs: list[str], pcpus: int, timeout: float, lines: bool
     """Run guests to their end under the profiler: its records, and the consoles' lines."""
     guests = [guestspec.parse_guest(spec, pcpus)[0] for spec in specs]
     where = build.hypervisor()
-    boot_plan = plan.make_plan(guests, build.mini_kernel(where), {"share.rate": "0"})
-    consoles: list[str] = []
-
-    def on_line(line: LogLine | None, _: str) -> None:
-        if line:
-            consoles.append(line.text)
-
     with tempfile.TemporaryDirectory(prefix="xylem-") as temp:
         out = Path(temp) / "profile"
-        options = Options(pcpus, BASE_MEM + plan.host_memory(boot_plan, None), icount=True,
+        options = Options(pcpus, 0, icount=True,
                           qemu_args=profiler.plugin(where, out, lines=lines))
-        session = Session(boot_plan, options, Limits(timeout=timeout), on_line)
-        outcome = session.run(
-            lambda machine: multiboot(where / "xylem.elf", "", boot_plan.stage(machine.dir)))
-        if outcome.what != "done":
-            bad = [text for text in consoles if "FAIL" in text or "panic" in text]
-            raise XylemError("\n".join([f"the guests did not end well: {outcome.what}", *bad[:5]]))
-        return list(profiler.records(out)), consoles
+        ran = minis.run(where, guests, options, timeout, {"share.rate": "0"})
+        return list(profiler.records(out)), ran.all()
 
 
 def announced(consoles: list[str]) -> list[Op]:

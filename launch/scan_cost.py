@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: MIT
 """What the sharing scanner at full rate costs a guest's mmu_update, in instructions and lines."""
 
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from launch import build, guestspec, plan, profiler
+from launch import build, guestspec, minis, profiler
 from launch.errors import XylemError
-from launch.machine import Options, multiboot
-from launch.records import LogLine
-from launch.session import Limits, Session
+from launch.machine import Options
 from launch.units import MIB
 
 LIMIT = 1.10
@@ -27,28 +24,17 @@ def measure(timeout: float) -> dict[str, Any]:
     guest, _ = guestspec.parse_guest(f"mini-scancost,name=cost,mem=64M,pin=1,cmdline=count={COUNT}",
                                      PCPUS)
     where = build.hypervisor()
-    boot_plan = plan.make_plan([guest], build.mini_kernel(where), {
-        "control": "cost", "share.rate": "0", "share.cpu": "100", "mem.record_ms": "1"})
-    consoles: list[str] = []
-
-    def on_line(line: LogLine | None, _: str) -> None:
-        if line:
-            consoles.append(line.text)
-
     with tempfile.TemporaryDirectory(prefix="xylem-") as temp:
         out = Path(temp) / "profile"
         options = Options(PCPUS, 384 * MIB, icount=True,
                           qemu_args=profiler.plugin(where, out, lines=True))
-        session = Session(boot_plan, options, Limits(timeout=timeout), on_line)
-        outcome = session.run(
-            lambda machine: multiboot(where / "xylem.elf", "", boot_plan.stage(machine.dir)))
-        if outcome.what != "done" or not any(re.search("PASS role=scancost", text)
-                                             for text in consoles):
-            raise XylemError("\n".join([f"the guest did not end well: {outcome.what}",
-                                        *consoles[-8:]]))
+        ran = minis.run(where, [guest], options, timeout, {
+            "control": "cost", "share.rate": "0", "share.cpu": "100", "mem.record_ms": "1"})
+        if not any("PASS role=scancost" in text for text in ran.all()):
+            raise XylemError("\n".join(["the guest did not end well", *ran.all()[-8:]]))
         found = {record["op"]: record for record in profiler.records(out)
                  if record["rec"] == "window"}
-    log = session.results.memory
+    log = ran.results.memory
     scanned = int(log.last.total.get("scanned", 0)) if log.last else 0
     sides = {}
     for name, op in (("alone", 0), ("beside_scanner", 1)):
