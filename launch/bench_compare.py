@@ -146,10 +146,7 @@ def main(argv: list[str]) -> int:
     if args.json:
         report.write_json(Path(args.json), {**data, "charts": [chart(ops)]})
     if args.svg:
-        try:
-            Path(args.svg).write_text(svg.picture([chart(ops)]), encoding="utf-8")
-        except OSError as error:
-            raise XylemError(f"cannot write {args.svg}: {error.strerror}") from None
+        report.write_text(Path(args.svg), svg.picture([chart(ops)]))
     wrong = judge(ops, spread)
     if most is not None:
         wrong += [f"{op['name']}: {op['ratio']:.3f} of Xen's" for op in ops

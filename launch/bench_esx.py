@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from launch import esx_policy, esx_sharing, report, svg, ui
-from launch.errors import Parser, XylemError
+from launch.errors import Parser
 from launch.units import parse_int
 
 EPILOG = """\
@@ -67,13 +67,6 @@ def main(argv: list[str]) -> int:
         if args.json:
             report.write_json(numbered(args.json, figure, several), data)
         if args.svg:
-            write_svg(numbered(args.svg, figure, several), data["charts"])
+            report.write_text(numbered(args.svg, figure, several),
+                              svg.picture(data["charts"]))
     return 0 if fine else 1
-
-
-def write_svg(path: Path, charts: list[dict[str, Any]]) -> None:
-    """Draw the charts of one figure."""
-    try:
-        path.write_text(svg.picture(charts), encoding="utf-8")
-    except OSError as error:
-        raise XylemError(f"cannot write {path}: {error.strerror}") from None

@@ -192,7 +192,7 @@ def main(argv: list[str]) -> int:
             "schema": 1, "seconds": secs, "icount_shift": ICOUNT_SHIFT, "limit": LIMIT, "ok": fine,
             "results": results, "charts": charts})
     if args.svg:
-        Path(args.svg).write_text(svg.picture(charts), encoding="utf-8")
+        report.write_text(Path(args.svg), svg.picture(charts))
     if judged:
         worst = max(one["loss"] for one in judged)
         print(f"bench isolation: the worst loss on one pCPU is {100 * worst:.2f}%, the limit "

@@ -371,10 +371,7 @@ def main(argv: list[str]) -> int:
     if args.json:
         report.write_json(Path(args.json), document(data))
     if args.svg:
-        try:
-            Path(args.svg).write_text(svg.picture(charts(data)), encoding="utf-8")
-        except OSError as error:
-            raise XylemError(f"cannot write {args.svg}: {error.strerror}") from None
+        report.write_text(Path(args.svg), svg.picture(charts(data)))
     wrong = verdicts(data) if args.check else []
     for text in wrong:
         ui.say(text)

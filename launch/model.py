@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """./xylem model: explore the protocol models of stress/model with Spin, every state of them."""
 
-import argparse
 import os
 import re
 import subprocess

@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from launch import svg
-from launch.errors import Parser, UsageError, XylemError
+from launch import report, svg
+from launch.errors import Parser, UsageError
 from launch.memory import PAGES_PER_MIB
 
 _HOST = (("used", "in use"), ("saved", "saved by sharing"), ("shared", "shared"),
@@ -164,9 +164,6 @@ def main(argv: list[str]) -> int:
         print(text, end="")
         return 0
     out = Path(args.output) if args.output else source.with_suffix(".svg")
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise XylemError(f"cannot write {out}: {error.strerror}") from None
+    report.write_text(out, text)
     print(out)
     return 0

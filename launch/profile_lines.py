@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from launch import commute, heatmap, lines_run, report, run, scan_cost, ui
-from launch.errors import Parser, UsageError, XylemError
+from launch.errors import Parser, UsageError
 from launch.paths import ROOT
 from launch.tally import Tally
 from launch.units import parse_int
@@ -192,10 +192,7 @@ def main(argv: list[str]) -> int:
     if args.json:
         report.write_json(Path(args.json), document(pairs))
     if args.svg:
-        try:
-            Path(args.svg).write_text(draw(pairs))
-        except OSError as error:
-            raise XylemError(f"cannot write {args.svg}: {error.strerror}") from None
+        report.write_text(Path(args.svg), draw(pairs))
     if args.learn:
         KNOWN.write_text(json.dumps({"pairs": {pair.key: pair.steady for pair in pairs
                                                if pair.steady and pair.a != CONTROL

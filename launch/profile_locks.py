@@ -78,14 +78,6 @@ def paths(document: dict[str, Any]) -> tuple[list[flame.Path], str]:
     return out, "cycles of waiting" if key == "wait_cycles" else "retries"
 
 
-def write(name: str, text: str) -> None:
-    """A file for the user."""
-    try:
-        Path(name).write_text(text)
-    except OSError as error:
-        raise XylemError(f"cannot write {name}: {error.strerror}") from None
-
-
 def main(argv: list[str]) -> int:
     """The command."""
     args, rest = parser().parse_known_args(argv)
@@ -119,7 +111,7 @@ def main(argv: list[str]) -> int:
         report.write_json(Path(args.json), document)
     if args.svg:
         found, unit = paths(document)
-        write(args.svg, flame.picture("Contention by call path", found, unit))
+        report.write_text(Path(args.svg), flame.picture("Contention by call path", found, unit))
         ui.say(f"drawn: {args.svg}")
     for wrong in contention.check(document):
         ui.say(f"the counts do not add up: {wrong}")

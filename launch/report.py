@@ -72,6 +72,14 @@ def document(results: Results, pcpus: int, mem: int, exit_status: int, wall_s: f
             **({"locks": results.locks.last} if results.locks.last else {})}
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file for the user."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise XylemError(f"cannot write {path}: {error.strerror}") from None
+
+
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
     part = path.with_name(path.name + ".part")

@@ -13,8 +13,8 @@ from launch import memory, ui
 from launch.console import Terminal
 from launch.control import ControlServer, check_words
 from launch.errors import UsageError, XylemError
-from launch.machine import (EXIT_PANIC, EXIT_SUCCESS, Machine, Options, command,
-                            hypervisor_status)
+from launch.machine import (EXIT_GUEST_FAILED, EXIT_PANIC, EXIT_SUCCESS, Machine, Options,
+                            command, hypervisor_status)
 from launch.plan import Plan
 from launch.records import GuestResult, LogLine, Results
 from launch.units import MIB
@@ -214,7 +214,7 @@ class Session:
             reason = {0: "the machine was reset", None: "QEMU hangs"}.get(
                 code, f"QEMU ended with status {code}: {machine.errors()}")
             return Outcome(self.results, 1, f"error: {reason}", wall)
-        if status is not None and status not in (EXIT_SUCCESS, EXIT_SUCCESS + 1):
+        if status is not None and status not in (EXIT_SUCCESS, EXIT_GUEST_FAILED):
             return Outcome(self.results, 1, f"error: unknown exit status {status:#x}", wall)
         good = {"off", "destroyed"}
         if self._ending in ("for", "left"):
