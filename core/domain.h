@@ -86,6 +86,7 @@ struct vcpu {
 	_Atomic bool init_claimed, info_claimed; /* who sets it does the registration */
 	struct evtchn_vcpu evt;
 	struct vcpu_counters cnt CACHE_ALIGNED;
+	struct evtchn_ports ports;
 	struct arch_vcpu arch CACHE_ALIGNED;
 };
 

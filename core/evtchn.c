@@ -252,6 +252,7 @@ int evtchn_reset(struct domain *d)
 
 	if (rc)
 		return rc;
+	ec_restart(d);
 	ec_fifo_detach(d);
 	/* What was pending there in the old ABI is not known: let the guest look. */
 	ec_for_each(d, raise_hyp);

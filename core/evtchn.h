@@ -27,6 +27,7 @@ struct evtchn;
 struct evtchn_fifo;
 
 #define EVTCHN_PORTS_PER_PAGE 64U /* struct evtchn in a bucket (one page) */
+#define EVTCHN_CHUNK 16U /* ports a vCPU claims at a time: a cache line of FIFO event words */
 #define EVTCHN_BUCKETS_PER_DIR 512U
 #define EVTCHN_DIRS 4U		/* 4 * 512 * 64 = EVTCHN_FIFO_NR_CHANNELS */
 #define EVTCHN_MAX_PORTS 16384U /* per domain: bounds hypervisor memory to 1 MiB */
@@ -44,7 +45,6 @@ struct evtchn_dom {
 	_Atomic(struct evtchn_dir *) dir[EVTCHN_DIRS];
 	_Atomic(struct evtchn_fifo *) fifo; /* from the first init_control to the domain's end */
 	_Atomic uint32_t abi;		    /* enum evtchn_abi */
-	_Atomic uint32_t free_hint;	    /* where to look for a free port first */
 	_Atomic bool dying;		    /* teardown began: no new links */
 	_Atomic bool quiet; /* and no sender has a pointer into the domain's memory any more */
 	struct rcu_head rcu;
@@ -62,6 +62,15 @@ struct evtchn_vcpu {
 		};
 		_Atomic uint16_t rare; /* both, for the look at every return to the guest */
 	};
+};
+
+/*
+ * In struct vcpu: where it finds its next port, see core/evtchn_table.c. Hints: @at is written by its
+ * own pCPU, @low rarely by others too.
+ */
+struct evtchn_ports {
+	_Atomic uint32_t at;  /* port to try first, in its present chunk */
+	_Atomic uint32_t low; /* first chunk that may hold free ports of its own */
 };
 
 /**

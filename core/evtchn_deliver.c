@@ -97,6 +97,8 @@ void evtchn_vcpu_init(struct vcpu *v)
 	for (unsigned i = 0; i < EVTCHN_NR_VIRQS; i++)
 		atomic_init(&v->evt.virq[i], 0);
 	atomic_init(&v->evt.fifo_backlog, false);
+	atomic_init(&v->ports.at, 0);
+	atomic_init(&v->ports.low, 0);
 }
 
 /*

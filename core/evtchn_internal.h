@@ -73,6 +73,7 @@ struct evtchn {
 	_Atomic bool early;	       /* FIFO: raised before its event word existed */
 	/* FIFO submission, see core/evtchn_fifo.c */
 	_Atomic bool queued;	/* on a submission stack, or claimed to be put there */
+	_Atomic uint8_t owner;	/* a chunk's first port: the vCPU that claimed it, plus 1; 0 none */
 	_Atomic uint16_t lastq; /* queue whose owner may link it: vcpu * 16 + priority */
 	_Atomic uint32_t next;	/* port below it on the stack */
 } CACHE_ALIGNED;
@@ -103,10 +104,15 @@ static inline struct evtchn *ec_lookup(struct domain *d, evtchn_port_t port)
 	return b ? b + port % EVTCHN_PORTS_PER_PAGE : NULL;
 }
 
-/** ec_alloc() - reserve a free port of @d; 0 or -XEN_ENOSPC, -XEN_ENOMEM. */
+/**
+ * ec_alloc() - reserve a free port of @d; 0 or -XEN_ENOSPC (each was found in use), -XEN_ENOMEM.
+ * The ports are those of the current vCPU or, when it is another domain's, of @d's vCPU 0.
+ */
 int ec_alloc(struct domain *d, struct evtchn **ep, evtchn_port_t *port);
 /** ec_free() - the reserved or closing port becomes free. */
 void ec_free(struct domain *d, struct evtchn *e, evtchn_port_t port);
+/** ec_restart() - all guest ports have been closed: give them out from the lowest again. */
+void ec_restart(struct domain *d);
 /** ec_for_range() - visit allocated records of ports @from to @to - 1 until @fn returns non-zero;
  * returns that. ec_for_each(): all of them. */
 int ec_for_range(struct domain *d, evtchn_port_t from, evtchn_port_t to,

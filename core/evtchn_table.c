@@ -10,8 +10,17 @@
  *   PAIRS: ec_reuse.
  * Reclamation: all at once, a grace period after teardown.
  *
- * free_hint makes the search start at the lowest port that may be free. It is only a hint: two
- * racing updates can leave a free port below it, so a search that finds nothing starts again at 1.
+ * Which port: each vCPU claims chunks of EVTCHN_CHUNK ports by a CAS of `owner` in the chunk's first
+ *   record and takes ports of these, so that two vCPUs that bind and close write no line in common.
+ *   It leaves its present chunk (`at`) when that is full, for the first from `low` on that is its own
+ *   and has a free port, or nobody's, or another's who uses none of it and is not at it; then for the
+ *   last two kinds below `low`; then the table grows; and when it cannot, any free port of anybody's
+ *   will do. So -XEN_ENOSPC means that every port was in use when it was looked at. Chunk 0 is vCPU
+ *   0's from the start, which also stands for other domains' and the hypervisor's calls.
+ * Owner, `at` and `low` only steer: no operation relies on them, all accesses are relaxed, and a
+ *   port that they hide (a close that races with a search) is found by the last search at the
+ *   latest. Who closes a port of another's chunk lowers that one's `low`, once until it has looked.
+ * Growth: buckets are made in order, so the search ends at the first that is missing.
  */
 #include "core/evtchn_internal.h"
 #include "core/hypercall.h"
@@ -73,75 +82,204 @@ static evtchn_port_t port_limit(struct domain *d)
 	return EVTCHN_MAX_PORTS;
 }
 
-/* @later: lowest free port that cannot be used yet, because the guest has not consumed it. @lost:
- * another took it just now. */
-static bool reserve(struct domain *d, struct evtchn *e, evtchn_port_t port, evtchn_port_t *later,
-		    bool *lost)
+/* The vCPU whose chunks an operation on @d's ports uses. */
+static struct vcpu *allocator(struct domain *d)
 {
-	uint64_t w = atomic_load_explicit(&e->state, memory_order_relaxed);
+	struct vcpu *v = current_vcpu();
 
-	*lost = false;
-	if (ec_kind(w) != EC_FREE)
-		return false;
-	if (ec_fifo_is_linked(d, port)) {
-		*later = MIN(*later, port);
-		return false;
+	return v && v->domain == d ? v : d->vcpu[0];
+}
+
+/*
+ * Reserve a port of the chunk that begins with @first, @head, looking from its @i-th on: its number
+ * in the chunk, or EVTCHN_CHUNK. Lowers *@later to the first free one that cannot be used yet,
+ * because the guest has not consumed it.
+ */
+static inline unsigned reserve(struct domain *d, struct evtchn *head, evtchn_port_t first,
+			       unsigned i, evtchn_port_t *later)
+{
+	CAS_LOOP(loop, "free event port");
+
+	for (unsigned n = 0; n < EVTCHN_CHUNK; n++, i = (i + 1) % EVTCHN_CHUNK) {
+		uint64_t w = atomic_load_explicit(&head[i].state, memory_order_relaxed);
+
+		if (ec_kind(w) != EC_FREE)
+			continue;
+		if (ec_fifo_is_linked(d, first + i)) {
+			*later = MIN(*later, first + i);
+			continue;
+		}
+		/* PAIRS: ec_reuse */
+		if (atomic_compare_exchange_strong(&head[i].state, &w,
+						   ec_word(w + EC_GEN_ONE, EC_RESERVED, 0, 0, 0)))
+			return i;
+		retry(&loop);
 	}
-	/* PAIRS: ec_reuse */
-	*lost = !atomic_compare_exchange_strong(&e->state, &w,
-						ec_word(w + EC_GEN_ONE, EC_RESERVED, 0, 0, 0));
-	return !*lost;
+	return EVTCHN_CHUNK;
+}
+
+static bool owns(struct vcpu *v, struct evtchn *head)
+{
+	return atomic_load_explicit(&head->owner, memory_order_relaxed) == v->id + 1;
+}
+
+/* None of its ports is in use, and its owner @tag allocates elsewhere. */
+static bool abandoned(struct domain *d, struct evtchn *head, uint8_t tag, unsigned chunk)
+{
+	struct vcpu *o = d->vcpu[tag - 1];
+
+	for (unsigned i = 0; i < EVTCHN_CHUNK; i++)
+		if (ec_kind(atomic_load_explicit(&head[i].state, memory_order_relaxed)) != EC_FREE)
+			return false;
+	return atomic_load_explicit(&o->ports.at, memory_order_relaxed) / EVTCHN_CHUNK != chunk;
+}
+
+/* Make the chunk @v's, unless it is another's who may want it. */
+static bool claim(struct domain *d, struct vcpu *v, struct evtchn *head, unsigned chunk)
+{
+	uint8_t tag = atomic_load_explicit(&head->owner, memory_order_relaxed);
+
+	_Static_assert(MAX_VCPUS < UINT8_MAX, "an owner is a byte");
+	if (tag == v->id + 1)
+		return true;
+	if (tag && !abandoned(d, head, tag, chunk))
+		return false;
+	return atomic_compare_exchange_strong_explicit(&head->owner, &tag, v->id + 1,
+						       memory_order_relaxed, memory_order_relaxed);
+}
+
+/* Which chunks find() looks into: all it may claim; of these, none that were @v's; every one. */
+enum find { FIND_CLAIM, FIND_OTHERS, FIND_ANY };
+
+/*
+ * Reserve a port of chunks *@c to @end - 1, as far as they are made: its record, or NULL. *@c becomes
+ * where the search stopped; @later: see reserve().
+ */
+static struct evtchn *find(struct domain *d, struct vcpu *v, unsigned *c, unsigned end,
+			   enum find how, evtchn_port_t *later)
+{
+	for (; *c < end; ++*c) {
+		struct evtchn *head = ec_lookup(d, *c * EVTCHN_CHUNK);
+		unsigned i;
+
+		if (!head)
+			return NULL;
+		if (how == FIND_OTHERS && owns(v, head))
+			continue;
+		if (how != FIND_ANY && !claim(d, v, head, *c))
+			continue;
+		i = reserve(d, head, *c * EVTCHN_CHUNK, 0, later);
+		if (i < EVTCHN_CHUNK)
+			return head + i;
+	}
+	return NULL;
+}
+
+/* The present chunk of @v has no port: find another, *@c, that has. NULL: none, or no memory. */
+static struct evtchn *find_chunk(struct domain *d, struct vcpu *v, unsigned *c, int *rc)
+{
+	unsigned end = port_limit(d) / EVTCHN_CHUNK;
+	unsigned now = atomic_load_explicit(&v->ports.at, memory_order_relaxed) / EVTCHN_CHUNK;
+	uint32_t from = atomic_load_explicit(&v->ports.low, memory_order_relaxed);
+	evtchn_port_t later = UINT32_MAX, unused = 0;
+	unsigned next = MIN(from, end);
+	struct evtchn *e;
+
+	for (*rc = -XEN_ENOSPC;;) {
+		e = find(d, v, &next, end, FIND_CLAIM, &later);
+		*c = next;
+		if (e)
+			break;
+		/* Before the table grows: what others have left below. */
+		*c = 0;
+		e = find(d, v, c, MIN(from, end), FIND_OTHERS, &unused);
+		if (e || next == end)
+			break;
+		if (!make(d, next * EVTCHN_CHUNK)) {
+			*rc = -XEN_ENOMEM;
+			break;
+		}
+	}
+	/* Unless it was lowered meanwhile. */
+	atomic_compare_exchange_strong_explicit(&v->ports.low, &from,
+						MIN(later / EVTCHN_CHUNK, next),
+						memory_order_relaxed, memory_order_relaxed);
+	if (e)
+		return e;
+	*c = now;
+	e = find(d, v, c, end, FIND_ANY, &unused);
+	if (!e) {
+		*c = 0;
+		e = find(d, v, c, MIN(now, end), FIND_ANY, &unused);
+	}
+	return e;
 }
 
 int ec_alloc(struct domain *d, struct evtchn **ep, evtchn_port_t *port)
 {
-	uint32_t hint = atomic_load_explicit(&d->evt.free_hint, memory_order_relaxed);
-	evtchn_port_t limit = port_limit(d), end = limit, p = hint, later = UINT32_MAX;
-	struct evtchn *e;
-	bool lost;
-	CAS_LOOP(loop, "free event port");
+	struct vcpu *v = allocator(d);
+	evtchn_port_t at = atomic_load_explicit(&v->ports.at, memory_order_relaxed);
+	evtchn_port_t first = at - at % EVTCHN_CHUNK;
+	struct evtchn *e = NULL, *head = ec_lookup(d, first);
+	evtchn_port_t later = UINT32_MAX;
+	unsigned i = EVTCHN_CHUNK, c;
+	int rc;
 
-	for (;;) {
-		if (p >= end) {
-			if (hint <= 1)
-				return -XEN_ENOSPC;
-			/* Second round: what the hint passed over. */
-			end = MIN(hint, limit);
-			hint = 1;
-			p = 1;
-			continue;
-		}
-		e = ec_lookup(d, p);
+	/* `at` may be seen before the bucket that another domain's call has made. */
+	if (likely(head && owns(v, head) && first < port_limit(d)))
+		i = reserve(d, head, first, at % EVTCHN_CHUNK, &later);
+	if (likely(i < EVTCHN_CHUNK)) {
+		e = head + i;
+	} else {
+		e = find_chunk(d, v, &c, &rc);
 		if (!e)
-			e = make(d, p);
-		if (!e)
-			return -XEN_ENOMEM;
-		if (reserve(d, e, p, &later, &lost))
-			break;
-		if (lost)
-			retry(&loop);
-		p++;
+			return rc;
+		first = c * EVTCHN_CHUNK;
+		i = e - ec_lookup(d, first);
 	}
-	atomic_compare_exchange_strong_explicit(&d->evt.free_hint, &hint, MIN(p + 1, later),
-						memory_order_relaxed, memory_order_relaxed);
+	at = first + (i + 1) % EVTCHN_CHUNK;
+	if (unlikely(later / EVTCHN_CHUNK == first / EVTCHN_CHUNK))
+		at = MIN(at, later);
+	atomic_store_explicit(&v->ports.at, at, memory_order_relaxed);
 	atomic_store_explicit(&e->priority, EVTCHN_FIFO_PRIORITY_DEFAULT, memory_order_relaxed);
 	*ep = e;
-	*port = p;
+	*port = first + i;
 	return 0;
+}
+
+/* A port became free in a chunk that is not the present one of who closed it: tell its owner. */
+static void left_free(struct domain *d, struct evtchn *head, unsigned chunk)
+{
+	uint8_t tag = atomic_load_explicit(&head->owner, memory_order_relaxed);
+	_Atomic uint32_t *low = tag ? &d->vcpu[tag - 1]->ports.low : NULL;
+	uint32_t was = low ? atomic_load_explicit(low, memory_order_relaxed) : 0;
+	CAS_LOOP(loop, "lowest chunk with free event ports");
+
+	while (chunk < was && !atomic_compare_exchange_weak_explicit(
+				      low, &was, chunk, memory_order_relaxed, memory_order_relaxed))
+		retry(&loop);
 }
 
 void ec_free(struct domain *d, struct evtchn *e, evtchn_port_t port)
 {
 	uint64_t w = atomic_load_explicit(&e->state, memory_order_relaxed);
-	uint32_t hint = atomic_load_explicit(&d->evt.free_hint, memory_order_relaxed);
-	CAS_LOOP(loop, "lowest free event port");
+	struct vcpu *v = allocator(d);
+	evtchn_port_t at = atomic_load_explicit(&v->ports.at, memory_order_relaxed);
 
 	/* PAIRS: ec_reuse */
 	atomic_store_explicit(&e->state, ec_word(w, EC_FREE, 0, 0, 0), memory_order_release);
-	while (port < hint &&
-	       !atomic_compare_exchange_weak_explicit(&d->evt.free_hint, &hint, port,
-						      memory_order_relaxed, memory_order_relaxed))
-		retry(&loop);
+	if (port / EVTCHN_CHUNK != at / EVTCHN_CHUNK)
+		left_free(d, e - port % EVTCHN_CHUNK, port / EVTCHN_CHUNK);
+	else if (port < at)
+		atomic_store_explicit(&v->ports.at, port, memory_order_relaxed);
+}
+
+void ec_restart(struct domain *d)
+{
+	for (unsigned i = 0; i < d->max_vcpus; i++) {
+		atomic_store_explicit(&d->vcpu[i]->ports.at, 0, memory_order_relaxed);
+		atomic_store_explicit(&d->vcpu[i]->ports.low, 0, memory_order_relaxed);
+	}
 }
 
 int ec_for_range(struct domain *d, evtchn_port_t from, evtchn_port_t to,
@@ -178,16 +316,22 @@ bool evtchn_port_valid(struct domain *d, evtchn_port_t port)
 
 int evtchn_domain_init(struct domain *d)
 {
+	struct evtchn *first;
+
 	for (unsigned i = 0; i < EVTCHN_DIRS; i++)
 		atomic_init(&d->evt.dir[i], NULL);
 	for (unsigned i = 0; i < ARRAY_SIZE(d->evt.poll_mask); i++)
 		atomic_init(&d->evt.poll_mask[i], 0);
 	atomic_init(&d->evt.fifo, NULL);
 	atomic_init(&d->evt.abi, EVTCHN_ABI_2L);
-	atomic_init(&d->evt.free_hint, 1);
 	atomic_init(&d->evt.dying, false);
 	atomic_init(&d->evt.quiet, false);
-	return make(d, 1) ? 0 : -XEN_ENOMEM;
+	first = make(d, 0);
+	if (!first)
+		return -XEN_ENOMEM;
+	atomic_init(&first->state, EC_RESERVED); /* no such port */
+	atomic_init(&first->owner, 1);
+	return 0;
 }
 
 void evtchn_domain_free(struct domain *d)

@@ -237,6 +237,80 @@ Test(steps, both_ends_close)
 	all_steps(offer_and_bind, close_l, close_r, both_free);
 }
 
+/* ---- one port left, two vCPUs that want it ---- */
+
+static void one_left(void)
+{
+	evtchn_port_t p;
+
+	while (!evtchn_bind_ipi(b, 0, &p))
+		;
+	pcpu_get(0)->current = b->vcpu[0];
+	pcpu_get(1)->current = b->vcpu[1];
+	cr_assert_eq(evtchn_close(b, 100), 0);
+}
+
+static void get_1(void)
+{
+	rc1 = evtchn_bind_ipi(b, 0, &l1);
+}
+
+static void get_2(void)
+{
+	rc2 = evtchn_bind_ipi(b, 0, &l2);
+}
+
+static void one_got_it(unsigned k)
+{
+	pcpu_get(0)->current = pcpu_get(1)->current = NULL;
+	cr_assert_neq(!rc1, !rc2, "step %u", k);
+	cr_assert_eq(rc1 ? rc1 : rc2, -XEN_ENOSPC);
+	cr_assert_eq(rc1 ? l2 : l1, 100);
+}
+
+Test(steps, last_port)
+{
+	all_steps(one_left, get_1, get_2, one_got_it);
+}
+
+/* One takes the chunk that the other has left empty while that one comes back to it. */
+static evtchn_port_t chunk_of_1;
+
+static void one_left_behind(void)
+{
+	evtchn_port_t p[EVTCHN_CHUNK + 1];
+
+	while (evtchn_reset(b) == -HC_CONTINUE)
+		host_service();
+	host_become(1);
+	pcpu_get(1)->current = b->vcpu[1];
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
+		cr_assert_eq(evtchn_bind_ipi(b, 1, &p[i]), 0);
+	for (unsigned i = 0; i < EVTCHN_CHUNK; i++)
+		cr_assert_eq(evtchn_close(b, p[i]), 0);
+	chunk_of_1 = p[0] / EVTCHN_CHUNK;
+	/* Both have to look for a chunk next. */
+	for (unsigned i = 1; i < EVTCHN_CHUNK; i++)
+		cr_assert_eq(evtchn_bind_ipi(b, 1, &p[i]), 0);
+	host_become(0);
+	pcpu_get(0)->current = b->vcpu[0];
+	for (unsigned i = 1; i < EVTCHN_CHUNK; i++)
+		cr_assert_eq(evtchn_bind_ipi(b, 0, &p[i]), 0);
+}
+
+static void both_got_one(unsigned k)
+{
+	pcpu_get(0)->current = pcpu_get(1)->current = NULL;
+	cr_assert(!rc1 && !rc2, "step %u", k);
+	cr_assert_neq(l1, l2, "step %u", k);
+	cr_assert(l1 / EVTCHN_CHUNK == chunk_of_1 || l2 / EVTCHN_CHUNK == chunk_of_1, "step %u", k);
+}
+
+Test(steps, chunk_taken)
+{
+	all_steps(one_left_behind, get_1, get_2, both_got_one);
+}
+
 /* ---- 2-level sends ---- */
 
 static void guest_2l(void)

@@ -44,37 +44,58 @@ struct channel {
 	uint32_t port;
 };
 
-/* A port whose event word has a line of its own, or, @near, one next to the other side's. */
-static void *channel_init(struct side *s, unsigned int vcpu, bool near)
+static uint32_t bind_port(unsigned int vcpu)
+{
+	long port = event_bind_ipi(vcpu);
+
+	if (port < 0)
+		panic("bind IPI: %ld", port);
+	return (uint32_t)port;
+}
+
+static void *use_port(uint32_t port)
 {
 	struct channel *c = page_alloc();
-	long port;
 
-	(void)s;
-	do {
-		port = event_bind_ipi(vcpu);
-		if (port < 0)
-			panic("bind IPI: %ld", port);
-	} while (!near && port % WORDS_PER_LINE);
-	c->port = (uint32_t)port;
+	c->port = port;
 	event_handle(c->port, count_event, &c->got);
 	event_unmask(c->port);
 	return c;
 }
 
-static void *send_init(struct side *s)
+/* A port whose event word has a line of its own. */
+static void *far_port(unsigned int vcpu)
 {
-	return channel_init(s, this_cpu()->id, false);
+	uint32_t port;
+
+	do
+		port = bind_port(vcpu);
+	while (port % WORDS_PER_LINE);
+	return use_port(port);
 }
 
+static void *send_init(struct side *s)
+{
+	(void)s;
+	return far_port(this_cpu()->id);
+}
+
+/* The ports of the two sides are neighbours: one vCPU binds both. */
 static void *near_init(struct side *s)
 {
-	return channel_init(s, this_cpu()->id, true);
+	static uint32_t others;
+	uint32_t port = s->id && others ? others : bind_port(this_cpu()->id);
+
+	if (!commute_two && !s->id) {
+		others = bind_port(1);
+		CHECK_EQ(others, port + 1, "the next port");
+	}
+	return use_port(port);
 }
 
 static void *wake_init(struct side *s)
 {
-	return channel_init(s, s->target, false);
+	return far_port(s->target);
 }
 
 static void send_run(struct side *s, void *state, unsigned int i)
@@ -226,7 +247,7 @@ const struct commute_op commute_ops[] = {
 	{"send-self", BOTH, send_init, NULL, NULL, send_run},
 	{"send-near", BOTH, near_init, NULL, NULL, send_run},
 	{"send-vcpu", BOTH, wake_init, NULL, NULL, send_run},
-	{"bind-close", IN_TWO, NULL, NULL, NULL, bind_run},
+	{"bind-close", BOTH, NULL, NULL, NULL, bind_run},
 	{"set_timer", BOTH, NULL, NULL, timer_end, timer_run},
 	{"yield", BOTH, NULL, NULL, NULL, yield_run},
 	{"block", BOTH, NULL, NULL, NULL, block_run},

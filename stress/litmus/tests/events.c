@@ -38,7 +38,7 @@ static void setup_table(void)
 	setup();
 	fill_page(b);
 	/* As the search will find: short ways to what is looked at. */
-	atomic_store(&b->evt.free_hint, EVTCHN_PORTS_PER_PAGE);
+	atomic_store(&b->vcpu[0]->ports.low, EVTCHN_PORTS_PER_PAGE / EVTCHN_CHUNK);
 }
 
 static void thread_table(unsigned me)
