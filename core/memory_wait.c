@@ -15,6 +15,25 @@
 
 static struct counter nr_waits = {.name = "memory_waits"};
 
+/* A pCPU whose reserve is low. Its own. */
+static struct drought {
+	uint64_t since, last;
+	bool told;
+} CACHE_ALIGNED droughts[MAX_PCPUS];
+
+/* Asleep until the timer, or earlier with an event, which can't be taken yet. */
+static void doze(struct vcpu *v, uint64_t now)
+{
+	timer_disarm(&v->poll_timer);
+	if (evtchn_poll_begin(v, NULL, 0))
+		return;
+	if (!sched_block_current()) {
+		evtchn_poll_end(v);
+		return;
+	}
+	timer_arm(&v->poll_timer, now + WAIT_NS);
+}
+
 void memory_wait(struct vcpu *v, uint64_t va)
 {
 	uint64_t now = arch_now_ns(), waited;
@@ -40,13 +59,39 @@ void memory_wait(struct vcpu *v, uint64_t va)
 			     (unsigned long)(waited / NS_PER_SEC));
 		return;
 	}
-	/* Asleep until the timer, or earlier with an event, which can't be taken yet. */
-	timer_disarm(&v->poll_timer);
-	if (evtchn_poll_begin(v, NULL, 0))
-		return;
-	if (!sched_block_current()) {
-		evtchn_poll_end(v);
-		return;
+	doze(v, now);
+}
+
+bool memory_wait_reserve(struct pcpu *p)
+{
+	struct drought *d = &droughts[p->id];
+	struct vcpu *v = p->current;
+	uint64_t now, waited;
+
+	if (likely(page_cache_refill(&p->pages)) || !v)
+		return true;
+	now = arch_now_ns();
+	counter_register(&nr_waits);
+	counter_inc(&nr_waits);
+	memctl_kick();
+	if (now - d->last > GAP_NS) {
+		d->since = now;
+		d->told = false;
 	}
-	timer_arm(&v->poll_timer, now + WAIT_NS);
+	d->last = now;
+	waited = now - d->since;
+	if (waited > TELL_NS && !d->told) {
+		d->told = true;
+		printk("pCPU %u: its guests wait, the reserve of frames is used up", p->id);
+	}
+	p->work |= WORK_RESCHED;
+	/* Those that have more than their share go first. */
+	if (waited > (atomic_load_explicit(&v->domain->mm.over, memory_order_relaxed) ? 1 : 2) *
+			     PATIENCE_NS &&
+	    memctl_may_end(now))
+		domain_crash(v->domain, "out of memory: the host had no frame in reserve in %lu s",
+			     (unsigned long)(waited / NS_PER_SEC));
+	else
+		doze(v, now);
+	return false;
 }

@@ -4,6 +4,7 @@
 #define CORE_MEMORY_WAIT_H
 
 #include "core/domain.h"
+#include "percpu/pcpu.h"
 
 /**
  * memory_wait() - the current vCPU @v, for whose access to @va there is no frame, sleeps a moment and
@@ -12,5 +13,13 @@
  * guest's fault.
  */
 void memory_wait(struct vcpu *v, uint64_t va);
+
+/**
+ * memory_wait_reserve() - refill pCPU @p's reserve of frames (percpu/page_cache.h). True: a guest can
+ * be entered, or there is none to be. False: there are too few for what the hypervisor may need to
+ * do for one; the current vCPU, with all that is due to it, sleeps a moment, and work is set. Exit
+ * path.
+ */
+bool memory_wait_reserve(struct pcpu *p);
 
 #endif

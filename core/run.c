@@ -3,6 +3,7 @@
 #include "core/run.h"
 
 #include "core/arch.h"
+#include "core/memory_wait.h"
 #include "core/vcpu_area.h"
 #include "memsvc/scan.h"
 #include "percpu/inbox.h"
@@ -74,6 +75,8 @@ void run_exit_work(struct pcpu *p)
 {
 	for (;;) {
 		run_pending(p);
+		if (unlikely(page_cache_short(&p->pages)) && !memory_wait_reserve(p))
+			continue;
 		if (p->current)
 			return;
 		idle(p);

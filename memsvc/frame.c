@@ -24,6 +24,8 @@ static unsigned nr_ranges;
 static uint64_t total, max_mfn;
 static mfn_t zero_frame;
 _Atomic bool memory_tight;
+static struct counter nr_urgent = {.name = "frames_of_reserve"};
+static struct counter nr_refused = {.name = "reserve_used_up"};
 /* Written by all pCPUs, each with a line to itself: what is around them is only read. */
 static struct {
 	/* Next index of never-used memory. One fetch_add per 64 frames. */
@@ -66,6 +68,8 @@ int frames_init(const struct mem_range *r, unsigned n)
 
 	nr_ranges = 0;
 	total = max_mfn = 0;
+	atomic_store(&page_reserve_size, 0);
+	atomic_store(&page_reserve_low, 0);
 	for (unsigned i = 0; i < n && nr_ranges < MAX_RANGES; i++) {
 		uint64_t first = DIV_ROUND_UP(r[i].base, PAGE_SIZE);
 		uint64_t end = (r[i].base + r[i].size) / PAGE_SIZE;
@@ -214,23 +218,61 @@ void page_set_type(struct page_info *pi, enum page_type from, enum page_type to,
 		 retry(&loop));
 }
 
+/* For who cannot wait: one of the reserve. The next caller will find what waited for a flush. */
+static __attribute__((noinline)) mfn_t none_free(struct pcpu *p)
+{
+	mfn_t f = INVALID_MFN;
+
+	if (p->pages.urgent) {
+		f = page_cache_get_reserve(&p->pages);
+		p->work |= WORK_MEMORY; /* no guest before it has been refilled */
+		counter_register(&nr_urgent);
+		counter_register(&nr_refused);
+		p->pages.refused = !mfn_valid_value(f);
+		counter_inc(p->pages.refused ? &nr_refused : &nr_urgent);
+	}
+	tlb_retire_drain();
+	tlb_drain_all();
+	return f;
+}
+
 mfn_t page_alloc(unsigned flags)
 {
 	struct pcpu *p = this_pcpu();
 	mfn_t f = likely(p) ? page_cache_get(&p->pages) : get_uncounted();
 
 	if (unlikely(!mfn_valid_value(f))) {
-		/* Not for this caller, but the next will find what waited for a flush. */
-		if (p) {
-			tlb_retire_drain();
-			tlb_drain_all();
-		}
-		return f;
+		if (p)
+			f = none_free(p);
+		if (!mfn_valid_value(f))
+			return f;
 	}
 	page_set_type(page_of(f), PG_FREE, PG_HYP, PG_NO_OWNER);
 	if (flags & PAGE_ALLOC_ZERO)
 		memset(arch_mfn_to_virt(f), 0, PAGE_SIZE);
 	return f;
+}
+
+mfn_t page_alloc_urgent(unsigned flags)
+{
+	struct page_cache *c = &this_pcpu()->pages;
+	bool was = c->urgent;
+	mfn_t f;
+
+	c->urgent = true;
+	f = page_alloc(flags);
+	c->urgent = was;
+	return f;
+}
+
+void page_reserve_init(void)
+{
+	uint64_t n = MIN(MAX(total / 128 / nr_pcpus(), 32UL), total / 32 / nr_pcpus());
+
+	n = MIN(n, (uint64_t)MAGAZINE_SIZE);
+	atomic_store_explicit(&page_reserve_size, (unsigned)n, memory_order_relaxed);
+	atomic_store_explicit(&page_reserve_low, (unsigned)n / 2, memory_order_relaxed);
+	page_cache_refill(&this_pcpu()->pages); /* the others at their next exit */
 }
 
 void page_free(mfn_t f)

@@ -131,6 +131,14 @@ mfn_t share_zero_frame(void);
  */
 mfn_t page_alloc(unsigned flags);
 
+/** page_alloc_urgent() - the same, from this pCPU's reserve when there is no other. For what the
+ * hypervisor does to a guest's memory and can neither put off nor undo. On a pCPU. */
+mfn_t page_alloc_urgent(unsigned flags);
+
+/** page_reserve_init() - from now on each pCPU keeps a reserve: 1/128 of all memory together, but at
+ * least 32 frames each. Once, all pCPUs published. */
+void page_reserve_init(void);
+
 /** page_free() - give a frame back now. Nobody may reach it any more. Any thread. */
 void page_free(mfn_t m);
 

@@ -393,6 +393,8 @@ void memctl_kick(void)
 void memctl_start(void)
 {
 	memctl.own = frames_total() - frames_free_count();
+	page_reserve_init();
+	memctl.own += (uint64_t)atomic_load(&page_reserve_size) * nr_pcpus();
 	memctl_swap_init();
 	timer_init(&run.timer, tick);
 	run.msg.fn = message;

@@ -30,8 +30,12 @@ static struct page_info *frame_new(struct mm *mm, struct gfn_rec *rec, bool zero
 	    atomic_load_explicit(&mm->over, memory_order_relaxed) && !urgent)
 		return NULL;
 	m = page_alloc(zero ? PAGE_ALLOC_ZERO : 0);
-	if (unlikely(!mfn_valid_value(m)))
-		return NULL;
+	if (unlikely(!mfn_valid_value(m))) {
+		if (urgent)
+			m = page_alloc_urgent(zero ? PAGE_ALLOC_ZERO : 0);
+		if (!mfn_valid_value(m))
+			return NULL;
+	}
 	pi = page_of(m);
 	frame_become_private(mm, pi, rec);
 	return pi;

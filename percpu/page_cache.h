@@ -3,9 +3,16 @@
  * Per-pCPU page cache: two magazines of free frames in front of a shared depot.
  *
  * Invariant: a frame is in exactly one of {never allocated, a pCPU's bump run, a magazine of one
- * pCPU, the depot, in use}. A magazine is a list through page_info.next; only its pCPU touches it,
- * so alloc and free are plain loads and stores on this pCPU's line and on the frame's own record.
- * Two magazines give hysteresis: 64 frees must follow 64 allocations before the depot is touched.
+ * pCPU, the depot, a pCPU's reserve, in use}. A magazine is a list through page_info.next; only its
+ * pCPU touches it, so alloc and free are plain loads and stores on this pCPU's line and on the frame's
+ * own record. Two magazines give hysteresis: 64 frees must follow 64 allocations before the depot is
+ * touched.
+ *
+ * Beside them each pCPU holds a reserve of page_reserve_size frames, which only what cannot wait may
+ * take: the hypervisor's own accesses to a guest's memory. The exit path refills it from whatever is
+ * free before any guest gets a frame, and enters no guest while there are fewer than page_reserve_low
+ * (core/memory_wait.h): so what one exit needs is there, whatever the state of memory. Frames in the
+ * reserve count as in use.
  */
 #ifndef PERCPU_PAGE_CACHE_H
 #define PERCPU_PAGE_CACHE_H
@@ -27,13 +34,33 @@ struct page_cache {
 	uint64_t bump_end;
 	_Atomic uint64_t allocs; /* frames handed out; single writer */
 	_Atomic uint64_t frees;	 /* frames taken back; single writer */
+	struct magazine reserve;
+	bool urgent;  /* what runs now may take from the reserve */
+	bool refused; /* the last that did found it empty */
 } CACHE_ALIGNED;
+
+/* Frames that each pCPU's reserve has when full, and that it must have for a guest to be entered. Set
+ * once, when memory comes under control; 0: there is none. */
+extern _Atomic unsigned page_reserve_size, page_reserve_low;
 
 /** page_cache_get() - a free frame, or INVALID_MFN when the machine has none left. This pCPU. */
 mfn_t page_cache_get(struct page_cache *c);
 
 /** page_cache_put() - give a frame back (its state is PG_FREE already). This pCPU. */
 void page_cache_put(struct page_cache *c, mfn_t m);
+
+/** page_cache_get_reserve() - one of the reserve; INVALID_MFN when that is used up too. This pCPU. */
+mfn_t page_cache_get_reserve(struct page_cache *c);
+
+/** page_cache_short() - whether the reserve is not full. This pCPU. */
+static inline bool page_cache_short(const struct page_cache *c)
+{
+	return c->reserve.n < atomic_load_explicit(&page_reserve_size, memory_order_relaxed);
+}
+
+/** page_cache_refill() - fill the reserve as far as there are free frames. Whether it has
+ * page_reserve_low now. This pCPU. */
+bool page_cache_refill(struct page_cache *c);
 
 /** page_cache_drain() - return everything to the depot (idle pCPUs, tests). This pCPU. */
 void page_cache_drain(struct page_cache *c);

@@ -28,8 +28,9 @@ struct vcpu;
 #define WORK_INBOX 0x2u
 #define WORK_TIMER 0x4u
 #define WORK_TLB 0x8u
-#define WORK_EVENT 0x10u /* the current vCPU may have an event to deliver */
-#define WORK_RCU 0x20u	 /* callbacks wait for a look */
+#define WORK_EVENT 0x10u  /* the current vCPU may have an event to deliver */
+#define WORK_RCU 0x20u	  /* callbacks wait for a look */
+#define WORK_MEMORY 0x40u /* the reserve of frames was used */
 
 struct pcpu {
 	/* Private. */

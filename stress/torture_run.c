@@ -332,6 +332,9 @@ static void finish(void)
 	for (unsigned i = 0; i < tc.domains; i++)
 		teardown(odoms[i].d);
 	play_all();
+	atomic_store(&page_reserve_size, 0);
+	for (unsigned i = 0; i < nr_pcpus(); i++)
+		page_cache_drain(&pcpu_get(i)->pages);
 	if (frames_free_count() - counted != free_at_start)
 		torture_fail("%ld frames lost",
 			     (long)(free_at_start - (frames_free_count() - counted)));

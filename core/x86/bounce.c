@@ -109,7 +109,10 @@ enter_kernel(struct vcpu *v, uint64_t eip, uint64_t cs, unsigned how, uint32_t e
 	r->entry_vector = (uint16_t)r->cs == FLAT_RING3_CS64 ? TRAP_SYSCALL : 0;
 	return;
 fault:
-	domain_crash(v->domain, "kernel stack at %lx not writable for a bounce frame",
+	domain_crash(v->domain,
+		     this_pcpu()->pages.refused
+			     ? "out of memory: no frame, not even in reserve, for the stack at %lx"
+			     : "kernel stack at %lx not writable for a bounce frame",
 		     (unsigned long)sp);
 }
 

@@ -9,6 +9,7 @@
 #include "core/x86/ptstore.h"
 #include "core/x86/segbase.h"
 #include "core/xen_errno.h"
+#include "memsvc/hc_common.h"
 
 /* Lost races with A and D bits or other vCPUs before the guest runs the instruction again. */
 #define MAX_TRIES 16
@@ -138,6 +139,8 @@ static __attribute__((noinline)) struct emul_result any_store(struct vcpu *v,
 			word = seen;
 			continue;
 		}
+		/* No memory for it now: the vCPU sleeps a moment. */
+		rc = (int)hc_wait_for_memory(rc);
 		if (rc == MM_PREEMPTED || rc == -XEN_EFAULT) /* later, or no page table any more */
 			break;
 		return (struct emul_result){

@@ -358,11 +358,18 @@ void x86_hyp_trap(struct cpu_user_regs *r)
 
 		fix = extable_find(r->rip);
 		if (v && fix && (cr2 < GUEST_LOW_END || cr2 >= HYP_VIRT_END)) {
+			struct page_cache *pages = &this_pcpu()->pages;
+			enum mm_fault_result res;
 			uint32_t ec;
 
 			v->cnt.faults++;
-			if (mm_fault(&v->domain->mm, arch_root(&v->arch), cr2, r->error_code, true,
-				     &ec) == MM_FAULT_RETRY)
+			/* What is half done can't wait: tables, records and frames from the reserve. */
+			pages->urgent = true;
+			pages->refused = false;
+			res = mm_fault(&v->domain->mm, arch_root(&v->arch), cr2, r->error_code,
+				       true, &ec);
+			pages->urgent = false;
+			if (res == MM_FAULT_RETRY)
 				return;
 		}
 		if (fix) {
