@@ -140,9 +140,9 @@ void depot_push(const struct magazine *m)
 	uint64_t old = atomic_load_explicit(&shared.depot, memory_order_relaxed);
 	CAS_LOOP(loop, "depot of free frames, put");
 
-	pi->free.mag_n = m->n;
 	do {
-		atomic_store_explicit(&pi->mag_next, old & MFN_MASK, memory_order_relaxed);
+		atomic_store_explicit(&pi->mag_next, (uint64_t)m->n << MFN_BITS | (old & MFN_MASK),
+				      memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak_explicit(
 			 &shared.depot, &old, ((old >> MFN_BITS) + 1) << MFN_BITS | m->head,
 			 memory_order_release, memory_order_relaxed) &&
@@ -168,7 +168,7 @@ bool depot_pop(struct magazine *m)
 			 memory_order_acquire, memory_order_acquire) &&
 		 retry(&loop));
 	m->head = old & MFN_MASK;
-	m->n = pi->free.mag_n;
+	m->n = (uint32_t)(next >> MFN_BITS);
 	return true;
 }
 

@@ -43,18 +43,20 @@ struct page_info {
 		struct {
 			/* mfn: list of the free, of a retire batch, of tables to sweep */
 			_Atomic uint64_t next;
-			_Atomic uint64_t mag_next; /* depot: mfn of the next magazine */
+			/* depot: frames in this magazine << 36 | mfn of the next magazine */
+			_Atomic uint64_t mag_next;
 		};
 		void *rcu[2]; /* PG_HYP, PG_SHARED: waiting for a grace period */
 	};
+	/*
+	 * Whoever has an mfn may look at a frame's rec in name_of_frame() while the frame goes over to
+	 * another use, so what may be in its place is atomic too, and stored with release.
+	 */
 	union {
-		struct {
-			uint32_t mag_n; /* depot: frames in this magazine */
-		} free;
 		struct {
 			/* The name in front of it, or that was when it became shared; valid until it
 			 * is freed resp. until no old leaf of that name is left. */
-			struct gfn_rec *rec;
+			struct gfn_rec *_Atomic rec;
 			_Atomic uint32_t refs;	  /* names in front of it; see memsvc/name.h */
 			_Atomic uint32_t refused; /* swap_pump.c's: when to try again */
 			_Atomic uint64_t hash;	  /* the scanner's: of the content, once settled */
@@ -64,7 +66,7 @@ struct page_info {
 			_Atomic uint32_t follow;  /* the scanner's: mfn seen behind the next name */
 		} dom;
 		struct {
-			struct mm *mm;
+			struct mm *_Atomic mm;
 			struct gfn_rec *rec;   /* the guest table's name */
 			_Atomic uint64_t *gpt; /* the guest's table, direct map */
 			_Atomic uint64_t
@@ -76,7 +78,7 @@ struct page_info {
 			_Atomic uint32_t names; /* L1: mfn of its name page, 0: none; see rmap.h */
 		} hw;
 		struct {
-			struct mm *mm;
+			struct mm *_Atomic mm;
 			uint64_t base; /* leaf of records: its first name */
 		} meta;
 	};
@@ -102,6 +104,20 @@ static inline mfn_t mfn_of(const struct page_info *pi)
 static inline enum page_type page_type(const struct page_info *pi)
 {
 	return (enum page_type)(atomic_load_explicit(&pi->state, memory_order_acquire) & 0xff);
+}
+
+/** frame_rec(), table_mm(), meta_mm() - of a frame that is of that type and stays so. */
+static inline struct gfn_rec *frame_rec(const struct page_info *pi)
+{
+	return atomic_load_explicit(&pi->dom.rec, memory_order_relaxed);
+}
+static inline struct mm *table_mm(const struct page_info *pi)
+{
+	return atomic_load_explicit(&pi->hw.mm, memory_order_relaxed);
+}
+static inline struct mm *meta_mm(const struct page_info *pi)
+{
+	return atomic_load_explicit(&pi->meta.mm, memory_order_relaxed);
 }
 
 struct mem_range {

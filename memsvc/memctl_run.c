@@ -355,7 +355,8 @@ static void tick(struct timer *t, uint64_t now)
 		s = MAX(s, MEM_HARD);
 	if (room(now))
 		s = MAX(s, MEM_SOFT);
-	if (s > atomic_load(&memctl.state))
+	/* At once in either direction: guests wait as long as the last division says so. */
+	if (s != atomic_load(&memctl.state))
 		run.look = true;
 	enter(s, free, now);
 	if (now - run.divided_ns >= (run.look ? LOOK_MIN_NS : pause(s))) {

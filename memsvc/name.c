@@ -43,7 +43,8 @@ static struct page_info *frame_new(struct mm *mm, struct gfn_rec *rec, bool zero
 
 void frame_become_private(struct mm *mm, struct page_info *pi, struct gfn_rec *rec)
 {
-	pi->dom.rec = rec;
+	/* Who sees it sees that the frame was of another type before. PAIRS: frame_rec */
+	atomic_store_explicit(&pi->dom.rec, rec, memory_order_release);
 	atomic_store_explicit(&pi->dom.refs, 0, memory_order_relaxed);
 	atomic_store_explicit(&pi->dom.scan, 0, memory_order_relaxed);
 	atomic_store_explicit(&pi->dom.hash, 0, memory_order_relaxed);

@@ -19,7 +19,7 @@ bool name_brought(const struct gfn_rec *rec, uint64_t word)
 {
 	const struct page_info *pi = page_of(p2m_mfn(word));
 
-	return word & P2M_SHARED && word & P2M_TOUCHED && pi->dom.rec == rec &&
+	return word & P2M_SHARED && word & P2M_TOUCHED && frame_rec(pi) == rec &&
 	       atomic_load_explicit(&pi->dom.refs, memory_order_relaxed) & REFS_BROUGHT;
 }
 
@@ -115,15 +115,15 @@ bool name_of_frame(mfn_t m, struct mm **mm, gfn_t *gfn, uint64_t *word)
 
 	if ((state & 0xff) != PG_DOM)
 		return false;
-	rec = pi->dom.rec;
-	atomic_thread_fence(memory_order_acquire);
+	/* Acquire: what another use has put there, it has after changing the type. PAIRS: frame_rec */
+	rec = atomic_load_explicit(&pi->dom.rec, memory_order_acquire);
 	/* The frame was private at both looks, so its record stays for this RCU section. */
 	if (atomic_load_explicit(&pi->state, memory_order_relaxed) != state)
 		return false;
 	*word = word_of(rec);
 	if (!is_settled(*word) || p2m_mfn(*word).v != m.v)
 		return false;
-	*mm = page_of(arch_virt_to_mfn(rec))->meta.mm;
+	*mm = meta_mm(page_of(arch_virt_to_mfn(rec)));
 	*gfn = GFN(p2m_rec_gfn(rec));
 	return true;
 }
@@ -258,7 +258,7 @@ void share_put(mfn_t f, const struct gfn_rec *rec)
 	 * is not another's. */
 	do {
 		BUG_ON(!refs || refs == REFS_DEAD);
-		left = refs & REFS_BROUGHT && rec == pi->dom.rec ? REFS_COUNT(refs) : refs;
+		left = refs & REFS_BROUGHT && rec == frame_rec(pi) ? REFS_COUNT(refs) : refs;
 		left = REFS_COUNT(left) == 1 ? REFS_DEAD : left - 1;
 	} while (!atomic_compare_exchange_weak(&pi->dom.refs, &refs, left) && retry(&loop));
 	retry_done(&loop);

@@ -42,7 +42,7 @@ void *p2m_meta_page(struct mm *mm, uint64_t base)
 		return NULL;
 	pi = page_of(m);
 	page_set_type(pi, PG_HYP, PG_META, mm->domid);
-	pi->meta.mm = mm;
+	atomic_store_explicit(&pi->meta.mm, mm, memory_order_release); /* PAIRS: frame_rec */
 	pi->meta.base = base;
 	mm_count(mm, MMK_META, 1);
 	return arch_mfn_to_virt(m);

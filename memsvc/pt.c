@@ -42,7 +42,7 @@ static struct page_info *table_new(struct mm_ctx *c, struct gfn_rec *rec, mfn_t 
 		return NULL;
 	pi = page_of(m);
 	page_set_type(pi, PG_HYP, PG_HWTABLE, c->mm->domid);
-	pi->hw.mm = c->mm;
+	atomic_store_explicit(&pi->hw.mm, c->mm, memory_order_release); /* PAIRS: frame_rec */
 	pi->hw.rec = rec;
 	pi->hw.gpt = arch_mfn_to_virt(guest);
 	atomic_store_explicit(&pi->hw.lin_base, LIN_NONE, memory_order_relaxed);
@@ -168,7 +168,7 @@ void table_forget_linear(struct page_info *pi)
 	uint64_t base = atomic_load(&pi->hw.lin_base), self = mfn_of(pi).v;
 
 	if (base < MM_MAX_NAMES)
-		atomic_compare_exchange_strong(p2m_linear(pi->hw.mm, base), &self, 0);
+		atomic_compare_exchange_strong(p2m_linear(table_mm(pi), base), &self, 0);
 }
 
 static void sweep_upper(struct mm_ctx *c, struct page_info *pi)

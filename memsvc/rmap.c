@@ -73,7 +73,7 @@ static struct rmap_node *node_alloc(struct mm *mm)
 
 static struct mm *node_mm(struct rmap_node *n)
 {
-	return page_of(arch_virt_to_mfn(n))->meta.mm;
+	return meta_mm(page_of(arch_virt_to_mfn(n)));
 }
 
 static void node_freed(struct rcu_head *h)
@@ -298,7 +298,7 @@ struct gfn_rec *rmap_claimed(uint64_t loc)
 	_Atomic uint32_t *w = name_word(loc);
 	uint32_t name = w ? atomic_load(w) : 0;
 
-	return name ? p2m_rec(page_of(MFN(loc >> 9))->hw.mm, name - 1) : NULL;
+	return name ? p2m_rec(table_mm(page_of(MFN(loc >> 9))), name - 1) : NULL;
 }
 
 void rmap_release(uint64_t loc)

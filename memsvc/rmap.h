@@ -102,7 +102,7 @@ static inline void rmap_retract(uint64_t old, uint64_t loc)
 	if (unlikely(old & HW_SHARED))
 		rmap_release(loc);
 	else
-		rmap_del(page_of(MFN(pte_frame(old)))->dom.rec, loc);
+		rmap_del(frame_rec(page_of(MFN(pte_frame(old)))), loc);
 }
 
 /** rmap_clear_all() - remove every leaf entry that maps frame @m (INVALID_MFN: any) as name @gfn. After

@@ -72,7 +72,7 @@ static bool same_name(uint64_t old, uint64_t loc, struct gfn_rec *rec, uint64_t 
 		return atomic_load_explicit(&pi->hw.lin_base, memory_order_acquire) + (loc & 511) ==
 		       gfn;
 	if (!(old & HW_SHARED))
-		return page_of(MFN(pte_frame(old)))->dom.rec == rec;
+		return frame_rec(page_of(MFN(pte_frame(old)))) == rec;
 	return rmap_claimed(loc) == rec;
 }
 

@@ -61,7 +61,8 @@ static void batch_free(struct rcu_head *h)
 		struct page_info *pi = page_of(MFN(m));
 		bool table = page_type(pi) == PG_HWTABLE;
 		enum mm_kind k = table ? MMK_HWTABLE : MMK_RETIRED;
-		struct mm *of = table ? pi->hw.mm : page_of(arch_virt_to_mfn(pi->dom.rec))->meta.mm;
+		struct mm *of =
+			table ? table_mm(pi) : meta_mm(page_of(arch_virt_to_mfn(frame_rec(pi))));
 		uint32_t names;
 		uint64_t next = atomic_load_explicit(&pi->next, memory_order_relaxed);
 

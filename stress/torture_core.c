@@ -62,10 +62,4 @@ static inline bool recheck_left_out(void)
 		stand_still();                     \
 		(rmap_clear_all)(mm, rec, gfn, m); \
 	} while (0)
-/* It looks at frames that may be in other use already, and then drops what it has read: a race that
- * it means. The functions it calls are checked as ever. */
-/* NOLINTBEGIN(readability-redundant-declaration): for the attribute */
-__attribute__((no_sanitize("thread"))) bool name_of_frame(mfn_t m, struct mm **mm, gfn_t *gfn,
-							  uint64_t *word);
-/* NOLINTEND(readability-redundant-declaration) */
 #include "../memsvc/name_share.c"

@@ -81,7 +81,7 @@ static uint64_t gen_of(uint64_t state)
 static bool settled(uint64_t m, unsigned type)
 {
 	struct page_info *pi = page_of(MFN(m));
-	uint64_t word = type == PG_DOM ? atomic_load(&pi->dom.rec->word) : 0;
+	uint64_t word = type == PG_DOM ? atomic_load(&frame_rec(pi)->word) : 0;
 
 	return word & P2M_GUARD && p2m_mfn(word).v == m && atomic_load(&pi->dom.settled) == word;
 }

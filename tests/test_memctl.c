@@ -339,6 +339,34 @@ Test(memctl, swaps_without_a_frame)
 	all_end();
 }
 
+/* Guests wait while memory is low, and no longer: not until the next division a second later. */
+Test(memctl, waits_end_at_once)
+{
+	static mfn_t taken[FRAMES / 2];
+
+	machine(FRAMES);
+	memctl_set("mem.swap", "0");
+	for (unsigned i = 0; i < ARRAY_SIZE(taken); i++)
+		taken[i] = page_alloc(0);
+	for (unsigned i = 0; i < 2; i++)
+		guest(500, 100, false)->upto = NAMES * 3 / 4;
+	run_ms(20000);
+	/* They sleep, and ask for nothing. */
+	for (unsigned i = 0; i < 2; i++)
+		guests[i].rate = 0;
+	run_ms(200);
+	cr_assert_eq(state(), MEM_LOW);
+	cr_assert(memctl_must_wait(guests[0].d) || memctl_must_wait(guests[1].d));
+	for (unsigned i = 0; i < ARRAY_SIZE(taken); i++)
+		page_free(taken[i]);
+	run_ms(50);
+	cr_assert_eq(state(), MEM_HIGH, "%s, %lu of %lu free", mem_state_name(state()),
+		     (unsigned long)frames_free_count(), (unsigned long)frames_total());
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert_not(memctl_must_wait(guests[i].d), "guest %u waits for nothing", i);
+	all_end();
+}
+
 /* Nothing may be swapped, and nobody balloons: it is said, and nobody hangs or is taken below min. */
 Test(memctl, used_up)
 {
