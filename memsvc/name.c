@@ -187,6 +187,18 @@ static int break_share(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_
 	return 0;
 }
 
+static __attribute__((noinline)) struct gfn_rec *rec_new(struct mm *mm, uint64_t gfn, bool urgent)
+{
+	struct page_cache *c = &this_pcpu()->pages;
+	bool was = c->urgent;
+	struct gfn_rec *rec;
+
+	c->urgent |= urgent;
+	rec = p2m_rec_make(mm, gfn);
+	c->urgent = was;
+	return rec;
+}
+
 int name_touch(struct mm *mm, uint64_t gfn, bool write, bool urgent)
 {
 	struct gfn_rec *rec = p2m_rec(mm, gfn);
@@ -195,7 +207,7 @@ int name_touch(struct mm *mm, uint64_t gfn, bool write, bool urgent)
 	if (unlikely(!rec)) {
 		if (gfn >= mm->promised)
 			return -XEN_EINVAL;
-		rec = p2m_rec_make(mm, gfn);
+		rec = rec_new(mm, gfn, urgent);
 		if (!rec)
 			return -XEN_ENOMEM;
 	}
