@@ -7,6 +7,7 @@ set(EXTRA_SRCS_test_x86_decode core/x86/decode.c core/x86/insn_regs.c)
 set(EXTRA_SRCS_test_x86_misc core/x86/ksyms.c core/x86/rtc_decode.c core/x86/smp_delay.c
     core/x86/tsc_math.c)
 set(EXTRA_SRCS_test_x86_emul core/x86/decode.c core/x86/insn_regs.c)
+set(EXTRA_SRCS_test_x86_ptwrite core/x86/decode.c core/x86/insn_regs.c)
 set(EXTRA_SRCS_test_torture stress/torture_run.c stress/torture_mmu.c stress/torture_oracle.c
     stress/torture_guest.c stress/torture_tables.c stress/torture_scan.c stress/torture_rest.c
     stress/torture_core.c stress/torture_mayfly.c stress/torture_retire.c stress/torture_swap.c stress/torture_core_scan.c
