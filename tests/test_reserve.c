@@ -173,7 +173,7 @@ Test(reserve, waits_before_the_guest)
 	struct timer t;
 	uint64_t n = 0;
 
-	atomic_store(&v->info->evtchn_upcall_mask, 0);
+	v->info->evtchn_upcall_mask = 0;
 	drain();
 	while (p->pages.reserve.n >= atomic_load(&page_reserve_low))
 		cr_assert_eq(name_touch(&d->mm, n++, true, true), 0);
