@@ -59,7 +59,6 @@ void arch_tlb_flush_one(uint64_t va);
  */
 extern uint64_t arch_hyp_l4[16];
 
-
 /**
  * arch_new_baseptr() / arch_new_user_baseptr() - the current vCPU's guest-kernel (user) L4 becomes
  * @gfn with hardware L4 @hw_root, both INVALID_* for "no user table". The kernel one is loaded now
