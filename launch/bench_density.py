@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch import build, guestspec, minis, report, svg, ui
-from launch.errors import Parser, XylemError
+from launch import build, density_linux, guestspec, minis, report, svg, ui
+from launch.errors import Parser, UsageError, XylemError
 from launch.machine import Options
 from launch.memory import Sample
 from launch.units import parse_int
@@ -150,6 +150,12 @@ def charts(data: dict[str, Any]) -> list[dict[str, Any]]:
                     "series": [{"name": key, "marks": True, "points":
                                 [[row["guests"], row[f"wake_{key}_us"]] for row in rows]}
                                for key in ("p50", "p99")]})
+    linux = data.get("linux", [])
+    if len(linux) > 1:
+        out.append({"title": "Throughput of busy Linux guests", "x": "guests", "y": "of the ideal",
+                    "ymin": 0, "ymax": 1.1, "levels": [{"name": "ideal", "y": 1}],
+                    "series": [{"name": "measured", "marks": True,
+                                "points": [[row["guests"], row["ratio"]] for row in linux]}]})
     kinds = data.get("memory", {}).get("kinds", {})
     if kinds:
         out.append({"title": "Hypervisor memory of an idle mini domain", "x": "", "y": "KiB",
@@ -170,6 +176,8 @@ def show(data: dict[str, Any]) -> None:
                      f"{mini['wake_p99_us']:.1f} us"])
     if rows:
         print(report.render(["guests", "rounds", "of the ideal", "wake-up p50", "p99"], rows))
+    if data.get("linux"):
+        print(report.render(density_linux.HEAD, density_linux.rows(data["linux"])))
     found = data.get("memory")
     if found:
         print(report.render(
@@ -181,15 +189,22 @@ def show(data: dict[str, Any]) -> None:
 def main(argv: list[str]) -> int:
     """The command."""
     parser = Parser(prog="./xylem bench density", description=__doc__,
-                    epilog="Deterministic (-icount). Busy guests compute, map and unmap, make "
-                           "hypercalls and take a timer tick, as a busy Linux does. JSON: busy[] "
+                    epilog="Under -icount. The busy guests are mini guests: they compute, map and "
+                           "unmap pages by mmu_update, flush and take a timer tick, all in kernel "
+                           "mode: no user processes, system calls, faults or switches. --linux boots Debian's kernel instead: processes, "
+                           "programs, system calls, page faults, pipes and switches, timers; it "
+                           "takes some 10 s of a core for each guest. JSON: busy[] "
                            "has guests, rounds, ideal, ratio, least and most rounds of one, "
                            "wake_p50_us and wake_p99_us of a guest that sleeps beside them; minis "
                            "the same for guests that sleep; memory has frames and kib per idle "
-                           "domain and kinds{}.")
-    parser.add_argument("--linux", metavar="N", default="128",
-                        help="most busy guests (128); 0: none")
-    parser.add_argument("--mini", metavar="N", default="1000",
+                           "domain and kinds{}; linux[] has guests, units, units_per_s, "
+                           "ideal_per_s, ratio, least and most units of one, seconds (measured), "
+                           "ready_ms (when the last was up), wall_s and memory{} of the host.")
+    parser.add_argument("--busy", metavar="N", help="most busy mini guests (128); 0: none")
+    parser.add_argument("--linux", metavar="N", default="0",
+                        help="compare so many busy Linux guests with one (0); "
+                             "leaves out the mini guests unless these are asked for as well")
+    parser.add_argument("--mini", metavar="N",
                         help="mini guests that mostly sleep, and idle ones (1000); 0: none")
     parser.add_argument("--pcpus", metavar="N", default="1", help="physical CPUs (1)")
     parser.add_argument("--seconds", metavar="N", default="4",
@@ -200,16 +215,22 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", metavar="FILE", help="write the results there")
     parser.add_argument("--svg", metavar="FILE", help="draw them there")
     args = parser.parse_args(argv)
-    linux = parse_int("8" if args.small else args.linux, "--linux", 0, 500)
-    mini = parse_int("64" if args.small else args.mini, "--mini", 0, 1000)
+    linux = parse_int(args.linux, "--linux", 0, 500)
+    most, many = ("8", "64") if args.small else ("0", "0") if linux else ("128", "1000")
+    most_busy = parse_int(args.busy or most, "--busy", 0, 500)
+    mini = parse_int(args.mini or many, "--mini", 0, 1000)
     pcpus = parse_int(args.pcpus, "--pcpus", 1, 64)
     secs = parse_int(args.seconds, "--seconds", 1, 1000)
     timeout = parse_int(args.timeout, "--timeout", 1, 86400)
 
     data: dict[str, Any] = {"schema": 1, "pcpus": pcpus, "seconds": secs,
                             "icount_shift": ICOUNT_SHIFT, "mem_mib": int(MEM[:-1])}
+    if linux and pcpus > 1:
+        raise UsageError("--linux: the measured time is of one pCPU")
     if linux:
-        counts = [1 << i for i in range(12) if 1 << i < linux] + [linux]
+        data["linux"] = density_linux.throughput([1] * (linux > 1) + [linux], secs, timeout)
+    if most_busy:
+        counts = [1 << i for i in range(12) if 1 << i < most_busy] + [most_busy]
         data["busy"] = throughput(counts, pcpus, secs, timeout)
     if mini:
         data["minis"] = sleepers(mini, pcpus, timeout)

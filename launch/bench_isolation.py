@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Performance isolation: well-behaved guests beside guests that take all they can of one thing."""
 
-import re
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch import build, guestspec, plan, report, svg, ui
+from launch import build, guestspec, isolation_linux, linux_load, plan, report, svg, ui
 from launch.errors import Parser, UsageError, XylemError
 from launch.machine import Machine, Options, multiboot
 from launch.records import LogLine
@@ -39,6 +39,9 @@ antagonist has a vCPU on each, and what counts is units per second of the good g
 time is the host's then (under -icount all pCPUs would share one count of instructions), so the
 figures are shown but not judged. Disk and network hogs are not among the antagonists: there are no
 such devices yet.
+
+--linux: the antagonist is a Linux guest with Debian's kernel, and a third good guest, also Linux,
+works beside the two: processes, programs, system calls, page faults, pipes, timers. One pCPU only.
 """
 
 
@@ -64,17 +67,29 @@ def specs(hog: str, pcpus: int, secs: int) -> list[str]:
             f'cmdline="mode={role} seed=1"']
 
 
-def parse(lines: dict[str, list[str]]) -> list[Good]:
+def _mini(hog: str, pcpus: int, secs: int, _where: Path) -> list[guestspec.Guest]:
+    return [guestspec.parse_guest(text, pcpus)[0] for text in specs(hog, pcpus, secs)]
+
+
+@dataclass
+class Kind:
+    """What the experiment is made with."""
+
+    good: tuple[str, ...]
+    hogs: dict[str, str]
+    guests: Callable[[str, int, int, Path], list[guestspec.Guest]]
+    scarce_host: int
+    qemu_args: list[str] = field(default_factory=list)
+
+
+MINI = Kind(GOOD, HOGS, _mini, SCARCE_HOST)
+LINUX = Kind(isolation_linux.GOOD, isolation_linux.HOGS, isolation_linux.guests,
+             isolation_linux.SCARCE_HOST, linux_load.QEMU_ARGS)
+
+
+def parse(lines: dict[str, list[str]], good: tuple[str, ...] = GOOD) -> list[Good]:
     """The good guests' last lines."""
-    out = []
-    for name in GOOD:
-        found = [match for line in lines.get(name, ())
-                 if (match := re.search(r"PASS role=work units=(\d+) running_ns=(\d+)", line))]
-        if not found:
-            raise XylemError(f"{name} did not say what it did: "
-                             + "; ".join(lines.get(name, ["nothing"])[-3:]))
-        out.append(Good(name, int(found[0][1]), int(found[0][2])))
-    return out
+    return [Good(name, **asdict(linux_load.result(name, lines.get(name, [])))) for name in good]
 
 
 def reclaimed(series: list[Any]) -> int:
@@ -83,11 +98,11 @@ def reclaimed(series: list[Any]) -> int:
                 for sample in series), default=0)
 
 
-def run_case(hog: str, pcpus: int, secs: int, timeout: float) -> tuple[list[Good], int]:
-    """One antagonist beside the two good guests; what they did, and pages taken from guests."""
-    guests = [guestspec.parse_guest(text, pcpus)[0] for text in specs(hog, pcpus, secs)]
+def run_case(hog: str, pcpus: int, secs: int, timeout: float,
+             kind: Kind = MINI) -> tuple[list[Good], int]:
+    """One antagonist beside the good guests; what they did, and pages taken from guests."""
     where = build.hypervisor()
-    boot_plan = plan.make_plan(guests, build.mini_kernel(where), {})
+    boot_plan = plan.make_plan(kind.guests(hog, pcpus, secs, where), build.mini_kernel(where), {})
     lines: dict[str, list[str]] = {}
     machines: list[Machine] = []
 
@@ -96,35 +111,38 @@ def run_case(hog: str, pcpus: int, secs: int, timeout: float) -> tuple[list[Good
             return
         lines.setdefault(line.who, []).append(line.text)
         # The antagonist never ends by itself.
-        if line.text.startswith("mini: PASS role=work") and all(
-                any("PASS role=work" in text for text in lines.get(name, ())) for name in GOOD):
+        if "PASS role=work" in line.text and all(
+                any("PASS role=work" in text for text in lines.get(name, ()))
+                for name in kind.good):
             machines[0].send(1, b"q\n")
 
     def boot(machine: Machine) -> list[str]:
         machines.append(machine)
         return multiboot(where / "xylem.elf", "", boot_plan.stage(machine.dir))
 
-    mem = SCARCE_HOST if hog == "scarce" else plan.host_memory(boot_plan, None)
-    session = Session(boot_plan, Options(pcpus, mem, icount=pcpus == 1, icount_shift=ICOUNT_SHIFT),
-                      Limits(timeout=timeout), on_line)
+    mem = kind.scarce_host if hog == "scarce" else plan.host_memory(boot_plan, None)
+    options = Options(pcpus, mem, icount=pcpus == 1, icount_shift=ICOUNT_SHIFT,
+                      qemu_args=kind.qemu_args)
+    session = Session(boot_plan, options, Limits(timeout=timeout), on_line)
     outcome = session.run(boot)
     if outcome.what not in ("done", "failed"):  # failed: the antagonist was ended
         raise XylemError(f"beside '{hog}': {outcome.what}")
-    if not any(text.startswith("mini: hog mode=") for text in lines.get("hog", ())):
+    if not any(": hog mode=" in text for text in lines.get("hog", ())):
         raise XylemError(f"the antagonist '{hog}' never began")
     pages = reclaimed(outcome.results.memory.series)
     if hog == "scarce" and not pages:
         raise XylemError("memory was never scarce: the run proves nothing")
-    return parse(lines), pages
+    return parse(lines, kind.good), pages
 
 
-def measure(hogs: list[str], pcpus: int, secs: int, timeout: float) -> list[dict[str, Any]]:
+def measure(hogs: list[str], pcpus: int, secs: int, timeout: float,
+            kind: Kind = MINI) -> list[dict[str, Any]]:
     """Each antagonist's guests, with what they lost."""
     base: list[Good] = []
     out = []
     for hog in hogs:
-        ui.say(f"bench isolation: {pcpus} pCPUs, beside one that {HOGS[hog]}")
-        goods, pages = run_case(hog, pcpus, secs, timeout)
+        ui.say(f"bench isolation: {pcpus} pCPUs, beside one that {kind.hogs[hog]}")
+        goods, pages = run_case(hog, pcpus, secs, timeout, kind)
         base = base or goods
         for good, fair in zip(goods, base):
             loss = 1 - good.progress(pcpus) / max(1.0, fair.progress(pcpus))
@@ -144,7 +162,7 @@ def chart(results: list[dict[str, Any]], pcpus: int) -> dict[str, Any]:
             "series": [{"name": name, "values": [
                 next(100 * one["loss"] for one in mine
                      if one["antagonist"] == hog and one["name"] == name) for hog in hogs]}
-                for name in GOOD],
+                for name in dict.fromkeys(str(one["name"]) for one in mine)],
             "levels": [{"name": "limit", "y": 100 * LIMIT}]}
 
 
@@ -152,7 +170,10 @@ def parser() -> Parser:
     """The options."""
     out = Parser(prog="./xylem bench isolation", description=__doc__, epilog=EPILOG)
     out.add_argument("--pcpus", metavar="N[,N]", default="1", help="numbers of pCPUs (1)")
-    out.add_argument("--seconds", metavar="N", default="4", help="guest time measured (4)")
+    out.add_argument("--linux", action="store_true",
+                     help="Linux antagonists and a third good guest with Linux: some minutes")
+    out.add_argument("--seconds", metavar="N",
+                     help="guest time measured (4; with --linux: 16)")
     out.add_argument("--hog", metavar="NAME[,NAME]",
                      help="antagonists: " + " ".join(list(HOGS)[1:]) + " (all)")
     out.add_argument("--timeout", metavar="SECONDS", default="1200", help="of each run")
@@ -161,24 +182,28 @@ def parser() -> Parser:
     return out
 
 
-def choose(text: str | None) -> list[str]:
+def choose(text: str | None, known: dict[str, str] = HOGS) -> list[str]:
     """The antagonists, the fair neighbour first."""
-    names = text.split(",") if text else list(HOGS)
+    names = text.split(",") if text else list(known)
     for name in names:
-        if name not in HOGS:
-            raise UsageError(f"--hog: no antagonist '{name}' (one of: {' '.join(HOGS)})")
+        if name not in known:
+            raise UsageError(f"--hog: no antagonist '{name}' (one of: {' '.join(known)})")
     return [BASELINE, *(name for name in names if name != BASELINE)]
 
 
 def main(argv: list[str]) -> int:
-    """The command. JSON: results[] with pcpus, antagonist, name, units, running_ns, progress,
-    reclaimed_pages (most at once, swapped or in balloons), loss (a fraction of the progress beside 'cpu') and ok (null: not judged); limit; ok; charts[]."""
+    """The command. JSON: linux; results[] with pcpus, antagonist, name, units, running_ns, progress,
+    reclaimed_pages (most at once, swapped or in balloons), loss (a fraction of the progress beside
+    'cpu') and ok (null: not judged); limit; ok; charts[]."""
     args = parser().parse_args(argv)
-    secs = parse_int(args.seconds, "--seconds", 1, 1000)
+    kind = LINUX if args.linux else MINI
+    secs = parse_int(args.seconds or ("16" if args.linux else "4"), "--seconds", 1, 1000)
     timeout = parse_int(args.timeout, "--timeout", 1, 86400)
     counts = [parse_int(word, "--pcpus", 1, 16) for word in args.pcpus.split(",")]
-    hogs = choose(args.hog)
-    results = [one for pcpus in counts for one in measure(hogs, pcpus, secs, timeout)]
+    if args.linux and counts != [1]:
+        raise UsageError("--linux: on one pCPU only (--pcpus 1)")
+    hogs = choose(args.hog, kind.hogs)
+    results = [one for pcpus in counts for one in measure(hogs, pcpus, secs, timeout, kind)]
     print(report.render(["pCPUs", "beside", "good guest", "units", "units per CPU s", "loss"], [
         [str(one["pcpus"]), one["antagonist"], one["name"], f"{one['units']:,}",
          f"{one['units'] * 1e9 / max(1, one['running_ns']):,.0f}",
@@ -189,7 +214,7 @@ def main(argv: list[str]) -> int:
     fine = all(one["ok"] for one in judged)
     if args.json:
         report.write_json(Path(args.json), {
-            "schema": 1, "seconds": secs, "icount_shift": ICOUNT_SHIFT, "limit": LIMIT, "ok": fine,
+            "schema": 1, "linux": args.linux, "seconds": secs, "icount_shift": ICOUNT_SHIFT, "limit": LIMIT, "ok": fine,
             "results": results, "charts": charts})
     if args.svg:
         report.write_text(Path(args.svg), svg.picture(charts))

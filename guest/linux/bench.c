@@ -5,6 +5,7 @@
  * the mini guests' form: `bench: per= n= median= min= max= name=...`.
  */
 #define _GNU_SOURCE
+#include "ops.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -22,25 +23,8 @@
 #include <unistd.h>
 
 #define BATCHES 11
-#define PAGE 4096UL
-#define PAGES 64
 
-static inline uint64_t ticks(void)
-{
-	uint32_t lo, hi;
-
-	__asm__ volatile("lfence; rdtsc" : "=a"(lo), "=d"(hi)::"memory");
-	return (uint64_t)hi << 32 | lo;
-}
-
-static void die(const char *what)
-{
-	printf("bench: FAIL %s\n", what);
-	fflush(stdout);
-	sync();
-	reboot(RB_POWER_OFF);
-	exit(1);
-}
+const char *const guest_name = "bench";
 
 static int by_value(const void *a, const void *b)
 {
@@ -73,44 +57,6 @@ static void run(const char *name, unsigned n, void (*op)(void))
 	tell(name, n, t, BATCHES);
 }
 
-static void null_call(void)
-{
-	syscall(SYS_getppid);
-}
-
-static void *area;
-
-static void map(void)
-{
-	area = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (area == MAP_FAILED)
-		die("mmap");
-}
-
-static void unmap(void)
-{
-	munmap(area, PAGES * PAGE);
-}
-
-static void map_unmap(void)
-{
-	map();
-	unmap();
-}
-
-static void touch_all(void)
-{
-	for (unsigned i = 0; i < PAGES; i++)
-		((volatile char *)area)[i * PAGE] = 1;
-}
-
-static void map_touch_unmap(void)
-{
-	map();
-	touch_all();
-	unmap();
-}
-
 /* First touches alone, without the mapping and unmapping around them. */
 static void faults(void)
 {
@@ -137,68 +83,13 @@ static void protect(void)
 	*(volatile char *)area = 1;
 }
 
-static void reap(pid_t pid, const char *what)
-{
-	int status;
-
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
-		die(what);
-}
-
-static void fork_exit(void)
-{
-	pid_t pid = fork();
-
-	if (!pid)
-		_exit(0);
-	reap(pid, "fork");
-}
-
-static void fork_exec(void)
-{
-	static char *const args[] = {"/init", "exit", NULL}, *const env[] = {NULL};
-	pid_t pid = fork();
-
-	if (!pid) {
-		execve(args[0], args, env);
-		_exit(1);
-	}
-	reap(pid, "fork and exec");
-}
-
-static int there[2], back[2];
-
-static void pipe_self(void)
-{
-	char c = 0;
-
-	if (write(there[1], &c, 1) != 1 || read(there[0], &c, 1) != 1)
-		die("pipe");
-}
-
-static void ping(void)
-{
-	char c = 0;
-
-	if (write(there[1], &c, 1) != 1 || read(back[0], &c, 1) != 1)
-		die("ping");
-}
-
 /* Two processes pass a byte to and fro: a switch each way. */
 static void switches(void)
 {
-	pid_t pid = fork();
-	char c;
+	pid_t pid = echo_start();
 
-	if (!pid) {
-		while (read(there[0], &c, 1) == 1)
-			if (write(back[1], &c, 1) != 1)
-				break;
-		_exit(0);
-	}
 	run("linux: context switch to another process and back, by pipes", 500, ping);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	stop(pid);
 }
 
 static void yield(void)
@@ -214,8 +105,7 @@ static void yields(void)
 		for (;;)
 			sched_yield();
 	run("linux: sched_yield to another process and back", 500, yield);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	stop(pid);
 }
 
 static void on_signal(int sig)
@@ -291,8 +181,7 @@ int main(int argc, char **argv)
 	up = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 	tell("linux: boot, from power-on to userspace", 1, &boot, 1);
 	tell("linux: boot, from the kernel's clock to userspace", 1, &up, 1);
-	if (pipe(there) || pipe(back))
-		die("pipe");
+	pipes_open();
 	signal(SIGUSR1, on_signal);
 	run("linux: system call", 2000, null_call);
 	faults();
@@ -309,7 +198,6 @@ int main(int argc, char **argv)
 	run("linux: fork, exec, exit and wait", 20, fork_exec);
 	compile();
 	printf("bench: done\n");
-	fflush(stdout);
-	reboot(RB_POWER_OFF);
+	power_off();
 	return 0;
 }

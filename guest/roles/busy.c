@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a busy Linux does, over and over: computes in bursts, maps and unmaps pages by mmu_update,
- * makes system-call-like hypercalls, and has a timer tick. From `from` seconds of system time on,
+ * Some of what a busy Linux asks of the hypervisor, over and over: computes in bursts, maps and
+ * unmaps pages by mmu_update, flushes, and has a timer tick. All in kernel mode: it has no user
+ * processes, so no system calls, page faults or switches (guest/linux/load.c has). From `from` seconds of system time on,
  * which all guests share (it sleeps until then), it counts rounds for `secs`, and goes on for `tail`
  * more.
  *

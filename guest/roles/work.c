@@ -3,6 +3,7 @@
  * A well-behaved guest whose progress is measured: units of computing, hypercalls, page faults and
  * changes of mappings in a fixed mix, counted from second `from` of system time, which all guests
  * share, for `secs`; `tail` seconds more, uncounted, so that no neighbour finds the host emptier.
+ * Before `from` it computes, or sleeps if `asleep` is not 0.
  */
 #include "roles/mem.h"
 #include "roles/roles.h"
@@ -45,6 +46,8 @@ static void work(void *arg)
 	void *page = page_alloc();
 
 	(void)arg;
+	if (arg_num("asleep", 0))
+		sleep_until(start);
 	while (time_ns() < start)
 		x = compute(x);
 	runstate_read(before);

@@ -2,14 +2,17 @@
 """The isolation benchmark's options and arithmetic."""
 
 import unittest
+from pathlib import Path
 from unittest import mock
 
 from launch import bench_isolation as isolation
+from launch import isolation_linux
 from launch.bench_isolation import Good
 from launch.errors import UsageError, XylemError
 from launch.guestspec import parse_guest
 from launch.plot import charts_of
 from tests.launch.helpers import quiet
+from tests.launch.test_density import linux_files
 
 
 class Isolation(unittest.TestCase):
@@ -49,6 +52,40 @@ class Isolation(unittest.TestCase):
         self.assertTrue(all(one["ok"] for one in results))
         self.assertFalse(self.run_with(949, 1)[-1]["ok"])
         self.assertIsNone(self.run_with(100, 2)[-1]["ok"])
+
+    def test_linux_guests_are_of_one_weight_and_say_what_they_do(self) -> None:
+        with linux_files():
+            for hog in isolation_linux.HOGS:
+                guests = isolation_linux.guests(hog, 1, 7, Path("/nowhere"))
+                self.assertEqual([guest.name for guest in guests], [*isolation_linux.GOOD, "hog"])
+                self.assertEqual({(guest.weight, guest.vcpus) for guest in guests}, {(256, 1)})
+                good, bad = guests[2:]
+                self.assertEqual(good.least_mem, good.mem)
+                self.assertIn("load=work from_ms=90000 secs=7 ", good.cmdline)
+                self.assertIn(f"load={'memory' if hog == 'scarce' else hog} ", bad.cmdline)
+                self.assertNotIn("secs=", bad.cmdline)
+        scarce = isolation_linux.guests
+        with linux_files():
+            given = sum(guest.mem for guest in scarce("scarce", 1, 7, Path("/nowhere")))
+            least = sum(guest.least_mem for guest in scarce("scarce", 1, 7, Path("/nowhere")))
+        self.assertGreater(given, isolation_linux.SCARCE_HOST)
+        self.assertLess(least, isolation_linux.SCARCE_HOST)
+
+    def test_linux_is_measured_on_one_pcpu(self) -> None:
+        for words in (["--linux", "--pcpus", "2"], ["--linux", "--pcpus", "1,2"],
+                      ["--linux", "--hog", "disk"]):
+            with self.assertRaises(UsageError):
+                isolation.main(words)
+
+    def test_losses_of_all_good_guests_are_told(self) -> None:
+        def case(hog: str, *_: object) -> tuple[list[Good], int]:
+            return [Good(name, 1000 if hog == "cpu" else 990, 10**9)
+                    for name in isolation_linux.GOOD], 0
+        with mock.patch.object(isolation, "run_case", case), quiet():
+            results = isolation.measure(["cpu", "forks"], 1, 1, 1, isolation.LINUX)
+        self.assertEqual([one["name"] for one in results], 2 * [*isolation_linux.GOOD])
+        chart = isolation.chart(results, 1)
+        self.assertEqual([one["name"] for one in chart["series"]], [*isolation_linux.GOOD])
 
     def test_the_chart_can_be_drawn(self) -> None:
         chart = isolation.chart(self.run_with(990, 1), 1)
