@@ -149,6 +149,9 @@ def measure(hogs: list[str], pcpus: int, secs: int, timeout: float,
             out.append({"pcpus": pcpus, "antagonist": hog, **asdict(good),
                         "progress": good.progress(pcpus), "reclaimed_pages": pages,
                         "loss": loss, "ok": loss <= LIMIT if pcpus == 1 else None})
+        ui.say("  loss " + ", ".join(f"{100 * one['loss']:.2f}% of {one['name']}"
+                                     for one in out[-len(goods):]) if hog != BASELINE
+               else "  " + ", ".join(f"{one['units']} units of {one['name']}" for one in out))
     return out
 
 
