@@ -4,11 +4,8 @@
 import time
 from typing import Any
 
-from launch import build, linux_load, plan, ui
-from launch.errors import XylemError
-from launch.machine import Options, multiboot
-from launch.records import LogLine
-from launch.session import Limits, Session
+from launch import build, linux_load, minis, ui
+from launch.machine import Options
 
 FIRST_S = 60  # one guest is up by then
 SPARE = 1.05  # how much longer than so many times one boot the boots may take
@@ -30,42 +27,17 @@ def run(guests: int, from_s: int, secs: int, timeout: float) -> dict[str, Any]:
     where = build.hypervisor()
     words = linux_load.command_line("work", from_s, secs)
     names = names_of(guests)
-    boot_plan = plan.make_plan([linux_load.guest(where, name, words) for name in names], None, {})
-    lines: dict[str, list[str]] = {name: [] for name in names}
-    progress = ui.Progress()
-    began, last = time.monotonic(), 0.0
-
-    def on_line(line: LogLine | None, _: str) -> None:
-        nonlocal last
-        if line and line.who in lines:
-            lines[line.who].append(line.text)
-            last = line.seconds
-
-    def show() -> None:
-        up = sum(any("load: ready" in text for text in of) for of in lines.values())
-        done = sum(any("PASS role=work" in text for text in of) for of in lines.values())
-        now = session.results.memory.last
-        progress.show(f"xylem: {guests} Linux guests: {time.monotonic() - began:.0f} s; {up} up, "
-                      f"{done} done; second {now.t_s if now else last:.0f} of "
-                      f"{from_s + secs + 1} of the machine's time")
-
-    options = Options(1, plan.host_memory(boot_plan, None), icount=True, icount_shift=4,
-                      qemu_args=linux_load.QEMU_ARGS)
-    session = Session(boot_plan, options, Limits(timeout=timeout), on_line)
-    session.on_sample = show
-    outcome = session.run(
-        lambda machine: multiboot(where / "xylem.elf", "", boot_plan.stage(machine.dir)))
-    progress.clear()
-    if outcome.what != "done":
-        bad = [text for of in lines.values() for text in of if "FAIL" in text or "panic" in text]
-        raise XylemError(f"{guests} Linux guests: {outcome.what}; {'; '.join(bad[:3])}")
-    units = [linux_load.result(name, lines[name]).units for name in names]
-    when = [sample for sample in session.results.memory.series
-            if from_s <= sample.t_s < from_s + secs] or session.results.memory.series[-1:]
-    total = when[-1].total if when else {}
+    began = time.monotonic()
+    ran = minis.run(where, [linux_load.guest(where, name, words) for name in names],
+                    Options(1, 0, icount=True, icount_shift=4, qemu_args=linux_load.QEMU_ARGS),
+                    timeout)
+    units = [linux_load.result(name, ran.lines.get(name, [])).units for name in names]
+    samples = ran.results.memory.series
+    during = [one for one in samples if from_s <= one.t_s < from_s + secs] or samples[-1:]
+    total = during[-1].total if during else {}
     return {"guests": guests, "seconds": secs, "units": sum(units), "least": min(units),
-            "most": max(units), "ready_ms": max(linux_load.ready_ms(of) for of in lines.values()),
-            "wall_s": outcome.wall_s,
+            "most": max(units), "wall_s": time.monotonic() - began,
+            "ready_ms": max(linux_load.ready_ms(ran.lines[name]) for name in names),
             "memory": {f"{key}_pages": total.get(key) for key in ("given", "used", "saved")}}
 
 

@@ -10,7 +10,10 @@ from unittest import mock
 
 from launch import bench_density, density_linux, linux_load
 from launch.errors import UsageError, XylemError
+from launch.memory import Sample
+from launch.minis import Ran
 from launch.plot import charts_of
+from launch.records import Results
 from tests.launch.helpers import quiet
 
 ENDED = "load: PASS role=work units=%d running_ns=500000000 alarms=3"
@@ -55,6 +58,17 @@ class Density(unittest.TestCase):
                         "given_pages": 256, "used_pages": None, "saved_pages": 0}}
         with mock.patch.object(density_linux, "run", run), quiet():
             return density_linux.throughput(counts, 4, 1)
+
+    def test_one_boot(self) -> None:
+        sample = Sample(70.5, 1, {}, {"given": 49152, "used": 30000, "saved": 9000})
+        ran = Ran({name: ["load: ready ms=%d" % ready, ENDED % units] for name, ready, units in
+                   (("linux1", 58000, 70), ("linux2", 59000, 74))}, Results({}))
+        ran.results.memory.series = [Sample(10, 0), sample, Sample(99, 2)]
+        with mock.patch.object(density_linux.minis, "run", lambda *_: ran), linux_files(), \
+                mock.patch.object(density_linux.build, "hypervisor", lambda: Path("b")):
+            found = density_linux.run(2, 70, 4, 1)
+        self.assertEqual((found["units"], found["least"], found["most"]), (144, 70, 74))
+        self.assertEqual((found["ready_ms"], found["memory"]["used_pages"]), (59000, 30000))
 
     def test_many_against_one(self) -> None:
         one, many = self.throughput([1, 32], 90)
