@@ -76,6 +76,7 @@ EXEMPT = {
     "memsvc/rmap.c slot_cas": TOLD,
     "memsvc/rmap.h rmap_add": NEXT,
     "memsvc/rmap.h rmap_del": NEXT,
+    "memsvc/scan_settle.c hash_adopt": ONE_SHOT,
     "memsvc/swap_slot.c mid_make": ONE_SHOT,
     "memsvc/swap_space.c let_go": TOLD,
     "memsvc/sync.c enter_pending": "sync_leaf() and leaf_write() count it",

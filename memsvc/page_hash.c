@@ -10,7 +10,7 @@
 
 #define WORDS (PAGE_SIZE / sizeof(uint64_t))
 #define LINE_WORDS (CACHE_LINE / sizeof(uint64_t))
-#define PIECE 512 /* bytes hashed between two rounds of prefetching */
+#define PIECE 128 /* bytes hashed between two rounds of prefetching */
 
 static uint64_t hash_seed;
 
@@ -36,6 +36,28 @@ uint64_t page_hash_ahead(const void *page, const void *next)
 		XXH64_update(&state, (const char *)page + at, PIECE);
 	}
 	return XXH64_digest(&state) | 1;
+}
+
+/* Another line of each step, so that structures of any size up to it are met. */
+static inline size_t sample(unsigned i)
+{
+	return (size_t)i * SKETCH_STEP + i * 3 * CACHE_LINE % SKETCH_STEP;
+}
+
+uint64_t page_sketch(const void *page, const void *next)
+{
+	uint64_t any = 0;
+	XXH64_state_t state;
+
+	XXH64_reset(&state, ~hash_seed);
+	for (unsigned i = 0; i < PAGE_SIZE / SKETCH_STEP; i++) {
+		const uint64_t *w = (const uint64_t *)((const char *)page + sample(i));
+
+		__builtin_prefetch((const char *)next + sample(i));
+		any |= w[0] | w[1] | w[2] | w[3] | w[4] | w[5] | w[6] | w[7];
+		XXH64_update(&state, w, CACHE_LINE);
+	}
+	return any ? XXH64_digest(&state) | 1 : 0;
 }
 
 bool page_is_zero(const void *page)

@@ -13,6 +13,8 @@
 
 #include "core/types.h"
 
+#define SKETCH_STEP 512
+
 /** page_hash_seed() - choose the hash function of this run; before the first page_hash(). A guest
  * that doesn't know the seed can't prepare pages that all fall on one entry. */
 void page_hash_seed(uint64_t seed);
@@ -25,6 +27,14 @@ uint64_t page_hash(const void *page) __attribute__((nonnull));
  * the cache: on memory that is not cached this makes the difference between half of a core's read
  * bandwidth and nearly all of it. */
 uint64_t page_hash_ahead(const void *page, const void *next) __attribute__((nonnull));
+
+/**
+ * page_sketch() - hash of a sample of the page's contents, one line of each SKETCH_STEP bytes: for a
+ * page that has no equal, all that need be read of it. Always odd; 0 when the sample has zeroes only
+ * and so tells nothing. Pages that differ may have one sketch. The lines that the sketch of @next
+ * needs are fetched into the cache.
+ */
+uint64_t page_sketch(const void *page, const void *next) __attribute__((nonnull));
 
 /** page_is_zero() - whether all bytes are 0; leaves at the first that is not. */
 bool page_is_zero(const void *page);

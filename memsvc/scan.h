@@ -12,6 +12,12 @@
  *   hash    zero page: name_share_zero(). Else ask the sharing table; compare in full with what it
  *           names, then promote that to a shared frame if it is a hint, and swing the name to it.
  *           With no match the page becomes a hint itself: it stays write-protected and in the table.
+ *           Its hash is a sketch (memsvc/page_hash.h), so that of a page without an equal little is
+ *           read. Where the table has another page under that sketch, or the sketch tells nothing,
+ *           it is the hash of the whole page; so pages that differ where no sketch looks cost
+ *           one comparison more. If the page under the sketch goes, the next one with that sketch
+ *           takes its place: it may have an equal among those under full hashes, and is not merged
+ *           with that one, but those to come are merged with it.
  * Nothing is held between slices but numbers: domain, names, words; each is checked anew.
  *
  * A hint is a settled name whose frame is in the table under page_info.dom.hash. As long as its word
@@ -19,8 +25,10 @@
  * finds it compares the contents in full, so a wrong hash costs time and nothing else.
  * page_info.dom.hash is 0 or odd. It is written within a read section in which the name was seen
  * settled (the hash) or not guarded (0). Between two such sections of different contents lies the
- * grace period of a guard, so no late store of an older hash comes after a newer one, and the hash
- * of a shared frame is the one under which it was entered. PAIRS: hint_hash
+ * grace period of a guard, so no late store of an older hash comes after a newer one. Contents have
+ * two hashes; a CAS from what was there before they were read makes one of them theirs, before the
+ * page is entered. So the hash of a shared frame is the one under which it was entered.
+ * PAIRS: hint_hash
  *
  * Guess: equal pages come in runs (a kernel's text, a file in the page cache). page_info.dom.follow
  * of a frame is the frame that a scanner saw behind the next name; it is a number to try and no

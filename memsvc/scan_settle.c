@@ -37,6 +37,16 @@ static void hash_set(struct page_info *pi, uint64_t hash)
 	atomic_store_explicit(&pi->dom.hash, hash, memory_order_relaxed); /* PAIRS: hint_hash */
 }
 
+/* The page's hash as long as its contents stay: @hash in place of @was, which was there before it was
+ * read, unless another scanner came first. 0: the guest has written to it. */
+static uint64_t hash_adopt(struct page_info *pi, uint64_t was, uint64_t hash)
+{
+	/* PAIRS: hint_hash */
+	if (was == hash || atomic_compare_exchange_strong(&pi->dom.hash, &was, hash))
+		return hash;
+	return was;
+}
+
 /*
  * page_info.dom.follow: 0, or the frame behind the name after this one's, when a scanner last saw
  * both. NULL: @f is no domain's frame now. Behind a name or known from the table it does not become
@@ -99,14 +109,19 @@ struct compare {
 	mfn_t m;		 /* its frame */
 	bool entered;		 /* it is in the table itself */
 	bool guessed;		 /* the frame was not found in the table */
+	bool differs;		 /* from a frame that is entered under the same hash */
 };
 
-static bool same(const struct compare *c, mfn_t f)
+static bool same(struct compare *c, mfn_t f)
 {
 	mfn_t after;
 
-	if (!c->guessed)
-		return page_equal(c->page, arch_mfn_to_virt(f));
+	if (!c->guessed) {
+		bool equal = page_equal(c->page, arch_mfn_to_virt(f));
+
+		c->differs |= !equal;
+		return equal;
+	}
 	after = follower(f);
 	if (mfn_valid_value(after))
 		__builtin_prefetch(page_of(after), 1);
@@ -115,7 +130,7 @@ static bool same(const struct compare *c, mfn_t f)
 }
 
 /* A reference to @f as a shared frame of the same contents, promoting it if it is a hint. */
-static bool get_equal(const struct compare *c, mfn_t f, uint64_t hash)
+static bool get_equal(struct compare *c, mfn_t f, uint64_t hash)
 {
 	struct page_info *pi = page_of(f);
 	bool enter = !c->guessed;
@@ -176,31 +191,45 @@ static void enter(struct mm *mm, mfn_t m, uint64_t hash)
 	}
 }
 
-/* A settled page with its hash known: merge it, or see that it is entered. The frame that the name
- * has then. */
-static mfn_t settle(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t hash)
+/* Merge a settled page with one that the table has under @hash. True: *@frame is behind the name now;
+ * INVALID: its guest was faster. */
+static bool join(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t hash, struct compare *c,
+		 mfn_t *frame)
 {
-	mfn_t m = p2m_mfn(word), f;
-	struct compare c = {.page = arch_mfn_to_virt(m), .m = m};
 	bool others = false;
 	struct share_look l;
+	mfn_t f;
 
 	share_look_start(&l, hash);
 	while (share_look_next(&l, &f)) {
-		c.entered |= f.v == m.v;
-		others |= f.v != m.v;
+		c->entered |= f.v == c->m.v;
+		others |= f.v != c->m.v;
 	}
 	if (others)
 		share_look_start(&l, hash);
 	while (others && share_look_next(&l, &f)) {
-		if (f.v == m.v || !get_equal(&c, f, hash))
+		if (f.v == c->m.v || !get_equal(c, f, hash))
 			continue;
+		*frame = INVALID_MFN;
 		if (!merge(mm, gfn, word, f))
-			return INVALID_MFN;
-		if (c.entered)
-			share_table_remove(hash, m);
-		return f;
+			return true;
+		if (c->entered)
+			share_table_remove(hash, c->m);
+		*frame = f;
+		return true;
 	}
+	return false;
+}
+
+/* A settled page whose record has the hash: merge it, or see that it is entered. The frame that the
+ * name has then. */
+static mfn_t settle(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t hash)
+{
+	mfn_t m = p2m_mfn(word), f;
+	struct compare c = {.page = arch_mfn_to_virt(m), .m = m};
+
+	if (join(mm, gfn, word, hash, &c, &f))
+		return f;
 	if (!c.entered)
 		enter(mm, m, hash);
 	return m;
@@ -261,10 +290,13 @@ static void guard_lost(struct mm *mm, const struct scan_page *page)
 /* A page of the batch on its way. */
 struct outcome {
 	const struct scan_page *page;
-	uint64_t hash; /* to be settled with; 0: is done */
+	uint64_t hash; /* to be placed with; 0: is done */
+	uint64_t was;  /* the record's before */
 	mfn_t frame;   /* behind its name, or while it has a hash: probably; INVALID: not known */
 	mfn_t before;  /* behind the name before, when that is not in the batch, but is shared */
 	bool found;    /* in the table under its hash: @frame */
+	bool sketched; /* the hash is a sketch */
+	bool read;
 };
 
 #define OUTCOME(p) ((struct outcome){.page = (p), .frame = INVALID_MFN, .before = INVALID_MFN})
@@ -308,21 +340,23 @@ static void read_page(struct mm *mm, struct outcome *o, const struct scan_page *
 		guard_lost(mm, page);
 		return;
 	}
-	counter_inc(&scan_scanned);
-	mm_count(mm, MMC_SCANNED, 1);
+	o->read = true;
+	o->was = hash_of(page_of(m));
 	if (mfn_valid_value(follows) && guess(mm, o, ahead, follows))
 		return;
 	if (page_is_zero(data)) {
 		counter_inc(name_share_zero(mm, gfn, page->word) ? &scan_zero : &scan_lost);
 		return;
 	}
-	hash = page_hash_ahead(data, ahead);
+	hash = page_sketch(data, ahead);
+	o->sketched = hash != 0;
+	if (!hash)
+		hash = page_hash_ahead(data, ahead);
 	/* Not of contents that change under our eyes: they may get another guard's hash. */
 	if (!name_is(mm, gfn, page->word)) {
 		guard_lost(mm, page);
 		return;
 	}
-	hash_set(page_of(m), hash);
 	share_table_fetch(hash);
 	o->hash = hash;
 }
@@ -330,6 +364,7 @@ static void read_page(struct mm *mm, struct outcome *o, const struct scan_page *
 /* What the table names first under the hash, fetched into the cache: it will be compared. */
 static void find_candidate(struct outcome *o)
 {
+	const char *page;
 	struct share_look l;
 
 	if (!o->hash)
@@ -339,13 +374,44 @@ static void find_candidate(struct outcome *o)
 	if (!o->found)
 		return;
 	__builtin_prefetch(page_of(o->frame), 1);
-	for (unsigned i = 0; i < PAGE_SIZE; i += CACHE_LINE)
+	page = arch_mfn_to_virt(p2m_mfn(o->page->word));
+	for (unsigned i = 0; i < PAGE_SIZE; i += CACHE_LINE) {
 		__builtin_prefetch((const char *)arch_mfn_to_virt(o->frame) + i);
+		__builtin_prefetch(page + i);
+	}
 }
 
 static bool neighbours(const struct outcome *a, const struct outcome *b)
 {
 	return a->page && b->page && a->page->gfn + 1 == b->page->gfn;
+}
+
+/*
+ * A page that has been read: merge it or enter it; under the hash of all of it, when its sketch is that
+ * of another page, too, or another scanner may have done so. The frame behind its name then.
+ */
+static mfn_t place(struct mm *mm, const struct outcome *o)
+{
+	uint64_t word = o->page->word, hash = o->hash, now;
+	gfn_t gfn = GFN(o->page->gfn);
+	mfn_t m = p2m_mfn(word), f;
+	struct compare c = {.page = arch_mfn_to_virt(m), .m = m};
+
+	if (o->found && join(mm, gfn, word, hash, &c, &f))
+		return f;
+	if (o->sketched && o->was != hash && (c.differs || o->was)) {
+		hash = page_hash_ahead(c.page, c.page);
+		if (!name_is(mm, gfn, word))
+			return INVALID_MFN;
+	}
+	now = hash_adopt(page_of(m), o->was, hash);
+	if (!now)
+		return INVALID_MFN;
+	if (now != o->hash)
+		return settle(mm, gfn, word, now);
+	if (!c.entered)
+		enter(mm, m, hash);
+	return m;
 }
 
 /*
@@ -356,14 +422,16 @@ static void finish(struct mm *mm, const struct outcome *last, struct outcome *o)
 {
 	if (!o->page)
 		return;
-	if (o->hash && o->found) {
-		o->frame = settle(mm, GFN(o->page->gfn), o->page->word, o->hash);
-	} else if (o->hash) {
-		o->frame = p2m_mfn(o->page->word);
-		enter(mm, o->frame, o->hash);
-	}
+	if (o->hash)
+		o->frame = place(mm, o);
 	o->hash = 0;
 	link_frames(neighbours(last, o) ? last->frame : o->before, o->frame);
+}
+
+static void count_read(struct mm *mm, unsigned n)
+{
+	counter_add(&scan_scanned, n);
+	mm_count(mm, MMC_SCANNED, n);
 }
 
 void scan_hash(struct mm *mm, const struct scan_page *page, const struct scan_page *next)
@@ -371,6 +439,7 @@ void scan_hash(struct mm *mm, const struct scan_page *page, const struct scan_pa
 	struct outcome o = OUTCOME(page), none = OUTCOME(NULL);
 
 	read_page(mm, &o, next, INVALID_MFN);
+	count_read(mm, o.read);
 	find_candidate(&o);
 	finish(mm, &none, &o);
 }
@@ -414,6 +483,7 @@ static void fetch_records(struct mm *mm, const struct scan_page *page)
 unsigned scan_hash_some(struct mm *mm, const struct scan_page *page, unsigned n)
 {
 	struct outcome o[4] = {OUTCOME(NULL), OUTCOME(NULL), OUTCOME(NULL), OUTCOME(NULL)};
+	unsigned read = 0;
 
 	for (unsigned i = 0; i < n + 2; i++) {
 		struct outcome *now = &o[i % 4], *last = &o[(i + 3) % 4], *older = &o[(i + 2) % 4];
@@ -426,8 +496,10 @@ unsigned scan_hash_some(struct mm *mm, const struct scan_page *page, unsigned n)
 		if (now->page)
 			read_page(mm, now, &page[i + 1 < n ? i + 1 : i],
 				  follower(frame_before(mm, older, last, now)));
+		read += now->read;
 		finish(mm, &o[(i + 1) % 4], older);
 		find_candidate(last); /* after all before it have been entered */
 	}
+	count_read(mm, read);
 	return n;
 }

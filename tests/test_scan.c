@@ -17,11 +17,16 @@
 #include "memsvc/scan_impl.h"
 #include "memsvc/share_table.h"
 
-static bool weak_hash, blind;
+static bool weak_hash, weak_sketch, blind;
 
 static uint64_t test_hash(const void *page, const void *next)
 {
 	return weak_hash ? *(const uint8_t *)page % 4 << 1 | 1 : page_hash_ahead(page, next);
+}
+
+static uint64_t test_sketch(const void *page, const void *next)
+{
+	return weak_sketch ? *(const uint8_t *)page % 2 << 1 | 1 : page_sketch(page, next);
 }
 
 static bool test_equal(const void *a, const void *b)
@@ -35,11 +40,13 @@ static bool test_equal_ahead(const void *a, const void *b, const void *next_a, c
 }
 
 #define page_hash_ahead test_hash
+#define page_sketch test_sketch
 #define page_equal test_equal
 #define page_equal_ahead test_equal_ahead
 #include "memsvc/scan_settle.c"
 #include "tests/seed.h"
 #undef page_hash_ahead
+#undef page_sketch
 #undef page_equal
 #undef page_equal_ahead
 
@@ -226,6 +233,41 @@ Test(scan, equal_pages_get_one_frame_and_others_stay)
 	cr_expect_eq(mm_sum(&dom[0]->mm, MMN_BROUGHT) + mm_sum(&dom[1]->mm, MMN_BROUGHT) +
 			     mm_sum(&dom[2]->mm, MMN_BROUGHT),
 		     100);
+}
+
+/* A word that no sketch looks at. */
+static uint64_t *unseen(mfn_t m)
+{
+	return (uint64_t *)arch_mfn_to_virt(m) + CACHE_LINE / sizeof(uint64_t);
+}
+
+Test(scan, pages_of_one_sketch_are_told_apart)
+{
+	machine(CPUS);
+	/* 0..49 are one in all but a word; 50..99 are zero but for that word. */
+	for (unsigned d = 0; d < DOMAINS; d++)
+		for (uint64_t g = 0; g < NAMES; g++) {
+			put(d, g, g < 50 ? 1000 + g : g < 100 ? 0 : 5000 + d * NAMES + g);
+			if (g < 100)
+				*unseen(mm_gfn_get_writable(&dom[d]->mm, GFN(g))) =
+					g < 50 ? 10 + (d + g) % DOMAINS / 2 : 100 + g;
+		}
+	passes(3);
+	for (uint64_t g = 0; g < 100; g++)
+		for (unsigned d = 0; d < DOMAINS; d++) {
+			struct name_view v = look(d, g);
+			bool odd = g < 50 && (d + g) % DOMAINS == 2;
+
+			cr_expect_eq(*unseen(v.mfn), g < 50 ? 10U + odd : 100 + g);
+			cr_expect_eq(v.state, odd ? NAME_PRIVATE : NAME_SHARED, "name %lu of %u",
+				     (long)g, d);
+			cr_expect(v.settled == odd && !v.zero);
+		}
+	cr_expect_eq(stats().merged, 50 + 50 * (DOMAINS - 1));
+	cr_expect_eq(share_frames(), 100);
+	cr_expect_eq(share_table_entries(true), 100);
+	cr_expect_eq(share_table_entries(false), 50 + 100 * DOMAINS);
+	counters_conserve();
 }
 
 Test(scan, a_late_page_finds_the_hint_and_the_shared_frame)
@@ -503,7 +545,17 @@ static unsigned random_run(uint64_t s, unsigned rounds)
 Test(scan, any_order_keeps_the_contents)
 {
 	machine(CPUS);
-	weak_hash = true;
+	weak_hash = weak_sketch = true;
+	cr_expect_eq(random_run(seed_from_env() | 1, 60000), 0);
+	cr_expect_gt(stats().merged, 100);
+	counters_conserve();
+	cr_expect_gt(share_breaks(), 100);
+}
+
+Test(scan, any_order_keeps_the_contents_when_sketches_tell_little)
+{
+	machine(CPUS);
+	weak_sketch = true;
 	cr_expect_eq(random_run(seed_from_env() | 1, 60000), 0);
 	cr_expect_gt(stats().merged, 100);
 	counters_conserve();
@@ -513,7 +565,7 @@ Test(scan, any_order_keeps_the_contents)
 Test(scan, without_the_comparison_contents_are_lost)
 {
 	machine(CPUS);
-	weak_hash = blind = true;
+	weak_hash = weak_sketch = blind = true;
 	cr_expect_neq(random_run(seed_from_env() | 1, 60000), 0,
 		      "pages were mixed up and nobody saw it");
 }

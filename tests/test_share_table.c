@@ -299,6 +299,32 @@ Test(share_table, storm_catches_a_plain_store)
 
 /* ---- reading pages ---- */
 
+Test(page_hash, a_sketch_depends_on_a_line_of_each_step)
+{
+	static uint8_t a[PAGE_SIZE] ALIGNED(PAGE_SIZE);
+	uint64_t s = seed_from_env() | 1, h;
+
+	page_hash_seed(s);
+	cr_expect_eq(page_sketch(a, a), 0);
+	for (unsigned i = 0; i < PAGE_SIZE; i++)
+		a[i] = (uint8_t)(next(&s) >> 40);
+	h = page_sketch(a, a);
+	cr_expect(h & 1);
+	for (unsigned at = 0; at < PAGE_SIZE; at += SKETCH_STEP) {
+		unsigned seen = 0;
+
+		for (unsigned i = at; i < at + SKETCH_STEP; i++) {
+			a[i] ^= 1;
+			seen += page_sketch(a, a) != h;
+			a[i] ^= 1;
+		}
+		cr_expect_eq(seen, CACHE_LINE);
+	}
+	cr_expect_eq(page_sketch(a, a), h);
+	page_hash_seed(s + 1);
+	cr_expect_neq(page_sketch(a, a), h);
+}
+
 Test(page_hash, depends_on_every_byte_and_on_the_seed)
 {
 	static uint8_t a[PAGE_SIZE] ALIGNED(PAGE_SIZE), b[PAGE_SIZE] ALIGNED(PAGE_SIZE);
