@@ -259,39 +259,6 @@ int evtchn_reset(struct domain *d)
 	return 0;
 }
 
-int evtchn_send(struct domain *d, evtchn_port_t port)
-{
-	struct evtchn *e = port ? ec_lookup(d, port) : NULL, *re;
-	struct domain *rd;
-	uint64_t w, rw;
-
-	if (!e)
-		return -XEN_EINVAL;
-	w = atomic_load_explicit(&e->state, memory_order_acquire);
-	switch (ec_kind(w)) {
-	case EC_INTERDOMAIN:
-		rd = ec_dom(w) == d->id ? d : domain_by_id(ec_dom(w));
-		re = rd ? ec_lookup(rd, ec_port(w)) : NULL;
-		if (!re)
-			return 0;
-		rw = atomic_load_explicit(&re->state, memory_order_acquire);
-		/* L1 */
-		if (ec_kind(rw) == EC_INTERDOMAIN && ec_dom(rw) == d->id && ec_port(rw) == port)
-			ec_raise(rd, re, ec_port(w), ec_vcpu(rw));
-		return 0;
-	case EC_IPI:
-		ec_raise(d, e, port, ec_vcpu(w));
-		return 0;
-	case EC_HYP:
-		atomic_load_explicit(&e->hyp_fn, memory_order_relaxed)(d, port);
-		return 0;
-	case EC_UNBOUND:
-		return 0; /* nobody there yet */
-	default:
-		return -XEN_EINVAL;
-	}
-}
-
 int evtchn_status(struct domain *d, evtchn_port_t port, struct evtchn_status *st)
 {
 	struct evtchn *e = port ? ec_lookup(d, port) : NULL;

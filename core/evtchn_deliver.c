@@ -140,7 +140,8 @@ static bool anyone_polls(struct domain *d)
  * then carries over what is pending in the old one; a sender raises, then looks again: one of the
  * two sees the other. PAIRS: ec_abi.
  */
-void ec_raise(struct domain *d, struct evtchn *e, evtchn_port_t port, unsigned vcpu)
+static inline __attribute__((always_inline)) void raise(struct domain *d, struct evtchn *e,
+							evtchn_port_t port, unsigned vcpu)
 {
 	uint32_t abi = atomic_load_explicit(&d->evt.abi, memory_order_acquire), now;
 	struct vcpu *v = ec_domain_vcpu(d, vcpu);
@@ -158,6 +159,47 @@ void ec_raise(struct domain *d, struct evtchn *e, evtchn_port_t port, unsigned v
 	}
 	if (newly && unlikely(anyone_polls(d)))
 		evtchn_poll_wake(d, port);
+}
+
+void ec_raise(struct domain *d, struct evtchn *e, evtchn_port_t port, unsigned vcpu)
+{
+	raise(d, e, port, vcpu);
+}
+
+int evtchn_send(struct domain *d, evtchn_port_t port)
+{
+	struct evtchn *e = port ? ec_lookup(d, port) : NULL;
+	evtchn_port_t to = port;
+	domid_t self = d->id;
+	uint64_t w;
+
+	if (!e)
+		return -XEN_EINVAL;
+	w = atomic_load_explicit(&e->state, memory_order_acquire);
+	switch (ec_kind(w)) {
+	case EC_IPI:
+		break;
+	case EC_INTERDOMAIN:
+		to = ec_port(w);
+		d = ec_dom(w) == self ? d : domain_by_id(ec_dom(w));
+		e = d ? ec_lookup(d, to) : NULL;
+		if (!e)
+			return 0;
+		w = atomic_load_explicit(&e->state, memory_order_acquire);
+		/* L1 of core/evtchn.c */
+		if (ec_kind(w) != EC_INTERDOMAIN || ec_dom(w) != self || ec_port(w) != port)
+			return 0;
+		break;
+	case EC_HYP:
+		atomic_load_explicit(&e->hyp_fn, memory_order_relaxed)(d, port);
+		return 0;
+	case EC_UNBOUND:
+		return 0; /* nobody there yet */
+	default:
+		return -XEN_EINVAL;
+	}
+	raise(d, e, to, ec_vcpu(w));
+	return 0;
 }
 
 void ec_clear_pending(struct domain *d, struct evtchn *e, evtchn_port_t port)

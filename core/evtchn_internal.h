@@ -129,7 +129,7 @@ void ec_clear_pending(struct domain *d, struct evtchn *e, evtchn_port_t port);
 /** ec_vcpu() - vCPU @id of @d or NULL. */
 static inline struct vcpu *ec_domain_vcpu(struct domain *d, unsigned id)
 {
-	return id < d->max_vcpus && id < MAX_VCPUS ? d->vcpu[id] : NULL;
+	return id < d->max_vcpus ? d->vcpu[id] : NULL;
 }
 
 /** ec_select_word() - tell @v that word @sel of the 2-level bitmap has something. */

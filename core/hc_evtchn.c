@@ -46,7 +46,7 @@ static long reset(struct domain *cur, const struct evtchn_reset *op)
 }
 
 /* All operations but the two that guests issue all the time. */
-static long other_op(struct domain *d, uint64_t cmd, uint64_t arg)
+static __attribute__((noinline)) long other_op(struct domain *d, uint64_t cmd, uint64_t arg)
 {
 	union {
 		struct evtchn_bind_interdomain bind_interdomain;

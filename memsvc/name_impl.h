@@ -21,7 +21,13 @@ bool name_move(struct mm *mm, struct gfn_rec *rec, uint64_t from, uint64_t to);
 /** name_brought() - whether @word of @rec shares a frame that this name has brought. As long as the
  * name's reference is there, from before it gets @word to after it has lost it, the answer is the
  * same. */
-bool name_brought(const struct gfn_rec *rec, uint64_t word);
+static inline bool name_brought(const struct gfn_rec *rec, uint64_t word)
+{
+	const struct page_info *pi = page_of(p2m_mfn(word));
+
+	return unlikely(word & P2M_SHARED) && word & P2M_TOUCHED && frame_rec(pi) == rec &&
+	       atomic_load_explicit(&pi->dom.refs, memory_order_relaxed) & REFS_BROUGHT;
+}
 
 /** frame_become_private() - a PG_HYP frame to be put behind @rec. */
 void frame_become_private(struct mm *mm, struct page_info *pi, struct gfn_rec *rec);

@@ -15,14 +15,6 @@
 static struct counter nr_shared = {.name = "frames_shared"};
 static struct counter nr_unshared = {.name = "frames_unshared"};
 
-bool name_brought(const struct gfn_rec *rec, uint64_t word)
-{
-	const struct page_info *pi = page_of(p2m_mfn(word));
-
-	return word & P2M_SHARED && word & P2M_TOUCHED && frame_rec(pi) == rec &&
-	       atomic_load_explicit(&pi->dom.refs, memory_order_relaxed) & REFS_BROUGHT;
-}
-
 static uint64_t word_of(struct gfn_rec *rec)
 {
 	return rec ? atomic_load_explicit(&rec->word, memory_order_acquire) : 0;

@@ -361,26 +361,30 @@ static bool visit_writable(uint64_t loc, mfn_t m)
 
 /* Call @fn for every location in the tree under @n, until it returns true. The depth is that of
  * the paths, 32 and a node for every 8 pCPUs that enter the same location at once. */
-static bool walk_tree(struct rmap_node *n, mfn_t m, visit_fn fn)
+static __attribute__((noinline)) bool walk_tree(struct rmap_node *n, mfn_t m, visit_fn fn)
 {
-	if (!n)
-		return false;
 	for (unsigned i = 0; i < RMAP_NODE_SLOTS; i++) {
 		uint64_t loc = atomic_load(&n->slot[i]);
 
 		if (loc && fn(loc, m))
 			return true;
 	}
-	for (unsigned i = 0; i < ARRAY_SIZE(n->child); i++)
-		if (walk_tree(atomic_load(&n->child[i]), m, fn))
+	for (unsigned i = 0; i < ARRAY_SIZE(n->child); i++) {
+		struct rmap_node *child = atomic_load(&n->child[i]);
+
+		if (child && walk_tree(child, m, fn))
 			return true;
+	}
 	return false;
 }
 
-static bool walk(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m, visit_fn fn)
+/* Inline: most names have a place or two. */
+static inline __attribute__((always_inline)) bool walk(struct mm *mm, struct gfn_rec *rec,
+						       uint64_t gfn, mfn_t m, visit_fn fn)
 {
 	_Atomic uint64_t *lin = p2m_linear(mm, gfn);
 	uint64_t hw = lin ? atomic_load(lin) : 0;
+	struct rmap_node *n;
 
 	if (hw) {
 		uint64_t loc = rmap_loc(MFN(hw), gfn & (BLOCK_NAMES - 1));
@@ -395,7 +399,8 @@ static bool walk(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m, visi
 		if (loc && fn(loc, m))
 			return true;
 	}
-	return walk_tree(atomic_load(&rec->ovf), m, fn);
+	n = atomic_load(&rec->ovf);
+	return unlikely(n) && walk_tree(n, m, fn);
 }
 
 /* Nodes under @n, as far as @max. */
@@ -408,12 +413,11 @@ static unsigned count_nodes(struct rmap_node *n, unsigned max)
 	return sum;
 }
 
-bool rmap_too_many(struct gfn_rec *rec)
+bool rmap_too_many_nodes(struct rmap_node *n)
 {
 	const unsigned max = RMAP_WALK_MAX / RMAP_NODE_SLOTS;
-	struct rmap_node *n = atomic_load(&rec->ovf);
 
-	return unlikely(n) && count_nodes(n, max) >= max;
+	return count_nodes(n, max) >= max;
 }
 
 void rmap_clear_all(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m)

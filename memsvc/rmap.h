@@ -113,7 +113,13 @@ void rmap_clear_all(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m);
 void rmap_protect_all(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, mfn_t m);
 
 /** rmap_too_many() - whether the name has more slots than a walk may visit. */
-bool rmap_too_many(struct gfn_rec *rec);
+bool rmap_too_many_nodes(struct rmap_node *n);
+static inline bool rmap_too_many(struct gfn_rec *rec)
+{
+	struct rmap_node *n = atomic_load(&rec->ovf);
+
+	return unlikely(n) && rmap_too_many_nodes(n);
+}
 
 /** rmap_any_writable() - whether a writable leaf entry for frame @m as name @gfn is found, or there
  * are too many to look at. */

@@ -53,12 +53,12 @@ static inline void frame_late(struct mm_ctx *c, uint64_t word)
 	c->flush = true;
 }
 
-/* The hardware leaf for guest leaf @g (P and A set) behind which @word and @pt are now. */
-static inline uint64_t translate(uint64_t g, uint64_t word, uint64_t pt)
+/* The hardware leaf for guest leaf @g (P and A set) behind which @word is now. */
+static inline uint64_t translate(uint64_t g, uint64_t word, bool writable)
 {
 	uint64_t hw = p2m_mfn(word).v << PAGE_SHIFT | PTE_P | PTE_US | PTE_A | (g & PTE_NX);
 
-	if ((g & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D) && !pt && !(word & P2M_RO))
+	if ((g & (PTE_RW | PTE_D)) == (PTE_RW | PTE_D) && writable)
 		hw |= PTE_RW | PTE_D;
 	return hw;
 }
@@ -183,7 +183,7 @@ static inline __attribute__((always_inline)) int leaf_enter(struct mm_ctx *c, st
 	int rc;
 
 	if (word & P2M_VALID && likely(g & PTE_A && !(word & P2M_SAMPLED)))
-		new = translate(g, word, pt);
+		new = translate(g, word, !pt && !(word & P2M_RO));
 	if (likely(!new || !(word & P2M_RO)))
 		rc = enter_steady(c, pi, i, rec, pte_frame(g), new);
 	else
@@ -287,14 +287,13 @@ int leaf_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val,
 static inline bool fill_leaf(struct mm_ctx *c, _Atomic uint64_t *hwp, const _Atomic uint64_t *gp,
 			     uint64_t loc, uint64_t g, bool linear, struct gfn_rec *rec)
 {
-	uint64_t word, pt, new, none = 0;
+	uint64_t word = atomic_load(&rec->word), new, none = 0;
 
-	word = atomic_load(&rec->word);
-	pt = atomic_load(&rec->pt);
-	if ((word & (P2M_VALID | P2M_RO | P2M_SAMPLED)) != P2M_VALID || (g & PTE_RW && pt) ||
+	if ((word & (P2M_VALID | P2M_RO | P2M_SAMPLED)) != P2M_VALID ||
+	    (g & PTE_RW && atomic_load(&rec->pt)) ||
 	    atomic_load_explicit(hwp, memory_order_relaxed))
 		return false;
-	new = translate(g, word, pt);
+	new = translate(g, word, true);
 	if (!linear) {
 		/* Publish, then the entry. PAIRS: p2m_change */
 		if (atomic_load_explicit(&rec->slot[0], memory_order_relaxed) ||
@@ -345,12 +344,12 @@ int sync_fill_l1(struct mm_ctx *c, struct page_info *pi)
 				leaf_no = gfn / RECS_PER_LEAF;
 			}
 			rec = &leaf[gfn % RECS_PER_LEAF];
+			if (likely(g & PTE_A) && likely(lin != LIN_NONE || gfn % 512 != j) &&
+			    likely(fill_leaf(c, &hw[j], &gp[j], loc + j, g, lin + j == gfn, rec)))
+				continue;
 			word = atomic_load_explicit(&rec->word, memory_order_relaxed);
 			if (!(word & P2M_VALID) && p2m_promised(c->mm, gfn, word) &&
 			    !atomic_load_explicit(&hw[j], memory_order_relaxed))
-				continue;
-			if (likely(g & PTE_A) && likely(lin != LIN_NONE || gfn % 512 != j) &&
-			    likely(fill_leaf(c, &hw[j], &gp[j], loc + j, g, lin + j == gfn, rec)))
 				continue;
 			/* Sync even what is refused: the fast way may have entered it. */
 			rc = leaf_check(c->mm, g, &rec, &word);

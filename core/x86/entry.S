@@ -56,6 +56,20 @@
 	pop %rdi
 	.endm
 
+/* What x86_syscall and the C functions it calls have changed, but for rax, rcx and r11. */
+	.macro RESTORE_CHANGED
+	mov 32(%rsp), %r12
+	mov 24(%rsp), %r13
+	mov 40(%rsp), %rbp
+	mov 48(%rsp), %rbx
+	mov 64(%rsp), %r10
+	mov 72(%rsp), %r9
+	mov 80(%rsp), %r8
+	mov 104(%rsp), %rdx
+	mov 112(%rsp), %rsi
+	mov 120(%rsp), %rdi
+	.endm
+
 	.text
 
 /* The per-pCPU stub has switched stacks and pushed ss, rsp, rflags, cs, rip and the trap word. */
@@ -115,16 +129,7 @@ hypercall_done:
 	cmp %rcx, %r11
 	jne leave_by_iret
 leave_by_sysret:
-	mov 32(%rsp), %r12
-	mov 24(%rsp), %r13
-	mov 40(%rsp), %rbp
-	mov 48(%rsp), %rbx
-	mov 64(%rsp), %r10
-	mov 72(%rsp), %r9
-	mov 80(%rsp), %r8
-	mov 104(%rsp), %rdx
-	mov 112(%rsp), %rsi
-	mov 120(%rsp), %rdi
+	RESTORE_CHANGED
 	mov 136(%rsp), %rcx
 	mov 152(%rsp), %r11
 	mov 160(%rsp), %rsp
@@ -150,18 +155,9 @@ leave_kept:
 	mov 88(%rsp), %rax
 	jnz leave_by_sysret
 leave_by_iret:
-	mov 32(%rsp), %r12
-	mov 24(%rsp), %r13
-	mov 40(%rsp), %rbp
-	mov 48(%rsp), %rbx
+	RESTORE_CHANGED
 	mov 56(%rsp), %r11
-	mov 64(%rsp), %r10
-	mov 72(%rsp), %r9
-	mov 80(%rsp), %r8
 	mov 96(%rsp), %rcx
-	mov 104(%rsp), %rdx
-	mov 112(%rsp), %rsi
-	mov 120(%rsp), %rdi
 	add $136, %rsp
 	jmp iret_guest
 leave_full:
