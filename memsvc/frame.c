@@ -172,6 +172,15 @@ bool depot_pop(struct magazine *m)
 	return true;
 }
 
+bool frames_unclaimed(void)
+{
+	const struct bump_range *last = &ranges[nr_ranges - 1];
+
+	return atomic_load_explicit(&shared.depot, memory_order_relaxed) & MFN_MASK ||
+	       atomic_load_explicit(&shared.bump, memory_order_relaxed) <
+		       last->start + padded(last);
+}
+
 /* Threads without a pCPU, and the boot CPU before it has one: a cache for one frame. */
 static mfn_t get_uncounted(void)
 {

@@ -183,5 +183,7 @@ bool frames_bump(uint64_t *next, uint64_t *end);
 void frame_record_init(mfn_t m);
 void depot_push(const struct magazine *m);
 bool depot_pop(struct magazine *m);
+/** frames_unclaimed() - there are free frames that are in no pCPU's cache, or were a moment ago. */
+bool frames_unclaimed(void);
 
 #endif

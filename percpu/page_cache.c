@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Two magazines per pCPU, and a reserve; see page_cache.h. */
+/* Magazines of a pCPU, and its reserve; see page_cache.h. */
 #include "percpu/page_cache.h"
 
 #include "memsvc/frame.h"
+#include "percpu/pcpu.h"
 
 _Atomic unsigned page_reserve_size, page_reserve_low;
 
@@ -28,14 +29,45 @@ static void mag_push(struct magazine *m, mfn_t f)
 	m->n++;
 }
 
+static void spare_push(struct page_cache *c, const struct magazine *m)
+{
+	atomic_store_explicit(&page_of(MFN(m->head))->mag_next, c->spares, memory_order_relaxed);
+	c->spares = m->head;
+	c->nr_spares++;
+}
+
+static struct magazine spare_pop(struct page_cache *c)
+{
+	struct magazine m = {.head = c->spares, .n = MAGAZINE_SIZE};
+
+	c->spares = atomic_load_explicit(&page_of(MFN(m.head))->mag_next, memory_order_relaxed);
+	c->nr_spares--;
+	return m;
+}
+
+static void keep_spares(struct page_cache *c, unsigned most)
+{
+	while (c->nr_spares > most) {
+		struct magazine m = spare_pop(c);
+
+		depot_push(&m);
+	}
+}
+
+static unsigned most_spares(void)
+{
+	uint64_t n = frames_total() / 64 / MAGAZINE_SIZE / MAX(nr_pcpus(), 1u);
+
+	return n <= 1 || !frames_unclaimed() ? 1 : MIN(n, (uint64_t)PAGE_CACHE_SPARES);
+}
+
 static mfn_t get(struct page_cache *c)
 {
-	struct magazine *m = &c->mag[0];
+	struct magazine *m = &c->loaded;
 
 	if (!m->n) {
-		if (c->mag[1].n) {
-			*m = c->mag[1];
-			c->mag[1].n = 0;
+		if (c->nr_spares) {
+			*m = spare_pop(c);
 		} else if (c->bump_next == c->bump_end && !depot_pop(m) &&
 			   !frames_bump(&c->bump_next, &c->bump_end)) {
 			return INVALID_MFN;
@@ -56,7 +88,7 @@ static __attribute__((noinline)) mfn_t get_slow(struct page_cache *c)
 
 mfn_t page_cache_get(struct page_cache *c)
 {
-	struct magazine *m = &c->mag[0];
+	struct magazine *m = &c->loaded;
 
 	if (unlikely(!m->n))
 		return get_slow(c);
@@ -85,12 +117,11 @@ bool page_cache_refill(struct page_cache *c)
 
 void page_cache_put(struct page_cache *c, mfn_t f)
 {
-	struct magazine *m = &c->mag[0];
+	struct magazine *m = &c->loaded;
 
 	if (unlikely(m->n == MAGAZINE_SIZE)) {
-		if (c->mag[1].n)
-			depot_push(&c->mag[1]);
-		c->mag[1] = *m;
+		keep_spares(c, most_spares() - 1);
+		spare_push(c, m);
 		m->n = 0;
 	}
 	mag_push(m, f);
@@ -101,16 +132,15 @@ void page_cache_drain(struct page_cache *c)
 {
 	while (c->reserve.n)
 		page_cache_put(c, mag_pop(&c->reserve));
-	for (unsigned i = 0; i < 2; i++) {
-		if (c->mag[i].n)
-			depot_push(&c->mag[i]);
-		c->mag[i].n = 0;
-	}
+	keep_spares(c, 0);
+	if (c->loaded.n)
+		depot_push(&c->loaded);
+	c->loaded.n = 0;
 	while (c->bump_next != c->bump_end) {
 		frame_record_init(MFN(c->bump_next));
-		mag_push(&c->mag[0], MFN(c->bump_next++));
+		mag_push(&c->loaded, MFN(c->bump_next++));
 	}
-	if (c->mag[0].n)
-		depot_push(&c->mag[0]);
-	c->mag[0].n = 0;
+	if (c->loaded.n)
+		depot_push(&c->loaded);
+	c->loaded.n = 0;
 }

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Per-pCPU page cache: two magazines of free frames in front of a shared depot.
+ * Per-pCPU page cache: a magazine of free frames and up to four full spare ones, in front of a
+ * shared depot.
  *
  * Invariant: a frame is in exactly one of {never allocated, a pCPU's bump run, a magazine of one
  * pCPU, the depot, a pCPU's reserve, in use}. A magazine is a list through page_info.next; only its
  * pCPU touches it, so alloc and free are plain loads and stores on this pCPU's line and on the frame's
- * own record. Two magazines give hysteresis: 64 frees must follow 64 allocations before the depot is
- * touched.
+ * own record.
+ *
+ * Spares give hysteresis: bursts of up to 256 frames, taken and given back, touch the depot only
+ * until there are enough. All spares together hold at most 1/64 of the memory, but each pCPU may
+ * keep one; and it keeps no more once the depot is empty and no memory is unused, that is, while
+ * others may be short.
  *
  * Beside them each pCPU holds a reserve of page_reserve_size frames, which only what cannot wait may
  * take: the hypervisor's own accesses to a guest's memory. The exit path refills it from whatever is
@@ -20,6 +25,7 @@
 #include "core/types.h"
 
 #define MAGAZINE_SIZE 64
+#define PAGE_CACHE_SPARES 4 /* of a pCPU: 1 MiB */
 
 struct magazine {
 	uint64_t head; /* mfn of the first frame when n > 0 */
@@ -29,8 +35,10 @@ struct magazine {
 /* Private to its pCPU, except the two counters, which others read for an exact sum at rest. All
  * zero is an empty cache. */
 struct page_cache {
-	struct magazine mag[2]; /* [0] is loaded, [1] spare */
-	uint64_t bump_next;	/* run of never-used frames taken from the frame allocator */
+	struct magazine loaded;
+	uint64_t spares; /* full magazines: first frame of the newest, then through mag_next */
+	uint32_t nr_spares;
+	uint64_t bump_next; /* run of never-used frames taken from the frame allocator */
 	uint64_t bump_end;
 	_Atomic uint64_t allocs; /* frames handed out; single writer */
 	_Atomic uint64_t frees;	 /* frames taken back; single writer */
