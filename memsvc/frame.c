@@ -8,6 +8,7 @@
 
 #define MAX_RANGES 64
 #define RUN MAGAZINE_SIZE
+#define STRETCH_MAX 4096UL /* 16 MiB */
 
 /* A range as the bump sees it: [start, start + padded) of one long index space; padded is a
  * multiple of RUN, so that no run crosses a border. */
@@ -26,9 +27,16 @@ static mfn_t zero_frame;
 _Atomic bool memory_tight;
 static struct counter nr_urgent = {.name = "frames_of_reserve"};
 static struct counter nr_refused = {.name = "reserve_used_up"};
+/* Never-used memory that a pCPU has claimed, in runs: next << 32 | end. Only its pCPU fills it, when
+ * it is empty; the pCPU, and when no other memory is left anyone, takes runs from it by a CAS. Indexes
+ * only grow, so no value comes twice. */
+static struct {
+	_Atomic uint64_t word CACHE_ALIGNED;
+} stretches[MAX_PCPUS];
+static _Atomic bool all_used; /* no never-used memory is left, claimed or not; for good */
 /* Written by all pCPUs, each with a line to itself: what is around them is only read. */
 static struct {
-	/* Next index of never-used memory. One fetch_add per 64 frames. */
+	/* Next index of never-used memory that no pCPU has claimed. */
 	_Atomic uint64_t bump CACHE_ALIGNED;
 	/* Depot: tag << 36 | mfn of the first magazine's first frame; 0 in the low part: empty. */
 	_Atomic uint64_t depot CACHE_ALIGNED;
@@ -91,6 +99,9 @@ int frames_init(const struct mem_range *r, unsigned n)
 		total += ranges[i].n;
 	}
 	atomic_store(&shared.bump, 0);
+	for (unsigned i = 0; i < MAX_PCPUS; i++)
+		atomic_store_explicit(&stretches[i].word, 0, memory_order_relaxed);
+	atomic_store(&all_used, false);
 	atomic_store(&shared.depot, 0);
 	atomic_store(&shared.uncounted, 0);
 	memset(arch_mfn_to_virt(zero_frame), 0, PAGE_SIZE);
@@ -111,15 +122,70 @@ void frame_record_init(mfn_t m)
 			      memory_order_relaxed);
 }
 
+static uint64_t index_end(void)
+{
+	return ranges[nr_ranges - 1].start + padded(&ranges[nr_ranges - 1]);
+}
+
+/* Index of a run of the stretch of @cpu. Relaxed: runs carry no data but their number. */
+static bool stretch_take(unsigned cpu, uint64_t *at)
+{
+	_Atomic uint64_t *word = &stretches[cpu].word;
+	uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
+	CAS_LOOP(loop, "never-used memory of a pCPU");
+
+	do {
+		if (old >> 32 == (uint32_t)old)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(word, &old, old + (1ULL << 32),
+							memory_order_relaxed,
+							memory_order_relaxed) &&
+		 retry(&loop));
+	retry_done(&loop);
+	*at = (old >> 32) * RUN;
+	return true;
+}
+
+/* Index of a run that nobody has claimed. A pCPU claims more, as long as there is plenty: what all
+ * together claim is a fraction of what is left. */
+static bool claim(struct pcpu *p, uint64_t *at)
+{
+	uint64_t left = index_end(), n = RUN, used;
+
+	used = atomic_load_explicit(&shared.bump, memory_order_relaxed);
+	if (used >= left)
+		return false;
+	left -= used;
+	if (p)
+		n = MIN(MAX(left / 16 / nr_pcpus() / RUN, 1UL) * RUN, STRETCH_MAX);
+	*at = atomic_fetch_add_explicit(&shared.bump, n, memory_order_relaxed);
+	if (*at >= index_end())
+		return false;
+	if (n > RUN)
+		atomic_store_explicit(&stretches[p->id].word,
+				      (*at / RUN + 1) << 32 | MIN(*at + n, index_end()) / RUN,
+				      memory_order_relaxed);
+	return true;
+}
+
+static bool take_any(uint64_t *at)
+{
+	if (atomic_load_explicit(&all_used, memory_order_relaxed))
+		return false;
+	for (unsigned i = 0; i < MAX_PCPUS; i++)
+		if (stretch_take(i, at))
+			return true;
+	/* A stretch that is just being claimed is left to its pCPU, which looks there first. */
+	atomic_store_explicit(&all_used, true, memory_order_relaxed);
+	return false;
+}
+
 bool frames_bump(uint64_t *next, uint64_t *end)
 {
-	for (;;) {
-		uint64_t at;
+	struct pcpu *p = this_pcpu();
+	uint64_t at;
 
-		if (atomic_load_explicit(&shared.bump, memory_order_relaxed) >=
-		    ranges[nr_ranges - 1].start + padded(&ranges[nr_ranges - 1]))
-			return false;
-		at = atomic_fetch_add_explicit(&shared.bump, RUN, memory_order_relaxed);
+	while ((p && stretch_take(p->id, &at)) || claim(p, &at) || take_any(&at)) {
 		for (unsigned i = 0; i < nr_ranges; i++) {
 			struct bump_range *r = &ranges[i];
 
@@ -131,6 +197,7 @@ bool frames_bump(uint64_t *next, uint64_t *end)
 				return true;
 		}
 	}
+	return false;
 }
 
 /* Release: who pops the magazine sees its links. PAIRS: depot */
@@ -174,11 +241,8 @@ bool depot_pop(struct magazine *m)
 
 bool frames_unclaimed(void)
 {
-	const struct bump_range *last = &ranges[nr_ranges - 1];
-
 	return atomic_load_explicit(&shared.depot, memory_order_relaxed) & MFN_MASK ||
-	       atomic_load_explicit(&shared.bump, memory_order_relaxed) <
-		       last->start + padded(last);
+	       atomic_load_explicit(&shared.bump, memory_order_relaxed) < index_end();
 }
 
 /* Threads without a pCPU, and the boot CPU before it has one: a cache for one frame. */

@@ -4,9 +4,11 @@
  *
  * Invariant: page_info.state is the frame's only type; it changes by a single atomic operation, and
  * type, owner and generation change together. A record is meaningful once its frame was allocated
- * for the first time: never-used frames come from an atomic bump over the memory ranges and their
- * records are written then, so boot touches none of them.
- * Linearization: alloc and free at the state change; depot push and pop at the CAS of its head.
+ * for the first time: never-used frames come from an atomic bump over the memory ranges, of which
+ * each pCPU claims a stretch at a time, and their records are written then, so boot touches none of
+ * them.
+ * Linearization: alloc and free at the state change; depot push and pop at the CAS of its head; a
+ * run of never-used frames at the CAS of the stretch's word, or at the fetch_add of the bump.
  * The depot head carries a tag in its upper bits that every push and pop increments (ABA); records
  * are never unmapped, so reading the link of a magazine that was just popped is harmless.
  * Reclamation: page_free() gives a frame back at once; who needs a TLB flush or a grace period first

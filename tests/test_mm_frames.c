@@ -134,6 +134,55 @@ Test(mm_frames, churn_between_pcpus)
 	cr_assert_eq(n, frames_total());
 }
 
+/* What pCPUs have claimed of never-used memory, and do not use, any other gets in the end. */
+Test(mm_frames, claimed_memory_is_not_lost)
+{
+	uint64_t n = 0;
+
+	memory(40000, 300, 10);
+	host_sim_init(CPUS);
+	for (unsigned i = 0; i < CPUS; i++) {
+		mfn_t m[2];
+
+		host_become(i);
+		for (unsigned j = 0; j < 2; j++, n++)
+			m[j] = page_alloc(0);
+		cr_assert_eq(m[1].v, m[0].v + 1);
+	}
+	for (unsigned i = 0; i < CPUS; i++)
+		page_cache_drain(&pcpu_get(i)->pages);
+	host_become(1);
+	while (mfn_valid_value(page_alloc(0)))
+		n++;
+	cr_assert_eq(n, frames_total());
+	cr_assert_eq(frames_free_count(), 0);
+}
+
+static _Atomic uint8_t taken[40000];
+
+static void take_all(void *arg)
+{
+	mfn_t m;
+
+	(void)arg;
+	while (mfn_valid_value(m = page_alloc(0)))
+		cr_assert_eq(atomic_fetch_add(&taken[m.v - HOST_FIRST_MFN], 1), 0, "twice");
+}
+
+/* Four take all there is, from each other's stretches, too. */
+Test(mm_frames, never_used_frames_once)
+{
+	uint64_t n = 0;
+
+	memory(40000, 300, 10);
+	host_rcu_select(HOST_RCU_QSBR);
+	host_threads_start(CPUS, take_all, NULL);
+	host_threads_join();
+	for (unsigned i = 0; i < 40000; i++)
+		n += taken[i];
+	cr_assert_eq(n, frames_total());
+}
+
 /* A retired frame is free only after every pCPU with the mm loaded has flushed, and a grace period. */
 Test(mm_frames, retirement_waits)
 {
