@@ -30,7 +30,8 @@ static unsigned kept_ids; /* set once at start-up */
 static void (*empty_hook)(void);
 
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vCPU is one page");
-#define DOMAIN_PAGES DIV_ROUND_UP(sizeof(struct domain), PAGE_SIZE)
+_Static_assert(offsetof(struct domain, mm) + sizeof(struct mm) == sizeof(struct domain),
+	       "what an mm leaves out is left out of its domain");
 
 static const struct sched_hooks hooks = {
 	.on_migrate_out = vcpu_migrate_out,
@@ -97,6 +98,16 @@ static bool claim(unsigned id)
 	       !atomic_exchange(&slots[id].claimed, true);
 }
 
+static size_t domain_bytes(void)
+{
+	return ROUND_UP(offsetof(struct domain, mm) + mm_bytes(), (size_t)CACHE_LINE);
+}
+
+static size_t block_bytes(void)
+{
+	return ROUND_UP(domain_bytes(), PAGE_SIZE);
+}
+
 /* Memory for a claimed slot. */
 static bool block_make(struct domain_slot *s)
 {
@@ -104,7 +115,7 @@ static bool block_make(struct domain_slot *s)
 
 	if (s->block)
 		return true;
-	m = frames_alloc_contig(DOMAIN_PAGES);
+	m = frames_alloc_contig(block_bytes() / PAGE_SIZE);
 	if (!mfn_valid_value(m))
 		return false;
 	s->block = arch_mfn_to_virt(m);
@@ -141,7 +152,7 @@ static struct domain *block_get(domid_t want, int *err)
 		*err = -XEN_ENOMEM;
 		return NULL;
 	}
-	memset(s->block, 0, DOMAIN_PAGES * PAGE_SIZE);
+	memset(s->block, 0, block_bytes());
 	s->block->id = (domid_t)id;
 	return s->block;
 }
@@ -218,7 +229,13 @@ int domain_create(struct domain **out, const struct domain_params *p)
 	d = block_get(p->id, &rc);
 	if (!d)
 		return rc;
-	rc = mm_init(&d->mm, d->id, p->nr_pages);
+	rc = evtchn_domain_init(d); /* first: its table can be searched from here on */
+	if (!rc) {
+		rc = mm_init(&d->mm, d->id, p->nr_pages, (char *)d + domain_bytes(),
+			     block_bytes() - domain_bytes());
+		if (rc)
+			evtchn_domain_free(d);
+	}
 	if (rc) {
 		atomic_store(&slots[d->id].claimed, false);
 		return rc;
@@ -234,9 +251,7 @@ int domain_create(struct domain **out, const struct domain_params *p)
 	atomic_init(&d->shutdown_code, SHUTDOWN_CODE_NONE);
 	domain_end_init(d);
 	console_init(d);
-	rc = evtchn_domain_init(d);
-	if (!rc)
-		rc = shared_info_create(d);
+	rc = shared_info_create(d);
 	for (unsigned i = 0; i < p->vcpus && !rc; i++)
 		rc = vcpu_create(d, i, &p->sched);
 	if (rc) {

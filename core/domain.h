@@ -134,7 +134,6 @@ struct domain {
 
 	struct sched_params sched; /* of each vCPU; pCPU 0's from its start on */
 	bool control; /* may see and set other domains' memory (core/hc_xylem.h); from its building on */
-	struct mm mm;
 	struct memctl_dom memctl;
 	struct scan_domain scan;
 	struct evtchn_dom evt;
@@ -154,6 +153,7 @@ struct domain {
 	uint32_t teardown_step;
 	struct guest_record *record; /* where its end is recorded; may be NULL */
 	struct rcu_head rcu;
+	struct mm mm; /* the last: mm_bytes() of it have memory */
 };
 
 /**

@@ -42,6 +42,7 @@ struct evtchn_dir {
 
 /* In struct domain. All fields (any). */
 struct evtchn_dom {
+	struct evtchn *first; /* the first bucket, there from creation on: most need no other */
 	_Atomic(struct evtchn_dir *) dir[EVTCHN_DIRS];
 	_Atomic(struct evtchn_fifo *) fifo; /* from the first init_control to the domain's end */
 	_Atomic uint32_t abi;		    /* enum evtchn_abi */

@@ -90,6 +90,8 @@ static inline struct evtchn *ec_lookup(struct domain *d, evtchn_port_t port)
 	struct evtchn_dir *dir;
 	struct evtchn *b;
 
+	if (likely(port < EVTCHN_PORTS_PER_PAGE))
+		return d->evt.first + port;
 	if (port >= EVTCHN_FIFO_NR_CHANNELS)
 		return NULL;
 	/* PAIRS: ec_table */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The port table of a domain: a radix tree of pages that only grows until the domain is freed.
+ * The port table of a domain: a first bucket that is always there, and for ports beyond it a radix
+ * tree of pages that only grows until the domain is freed.
  *
  * Invariant: a published page (directory or bucket) stays at its place and valid until
  *   evtchn_domain_free(); a port is reserved by the CAS FREE -> RESERVED of its state word alone.
@@ -38,7 +39,16 @@ static void put_page(void *p)
 		page_free(arch_virt_to_mfn(p));
 }
 
-/* The record of @port, made when it is not there yet. */
+static struct evtchn *new_bucket(void)
+{
+	struct evtchn *page = new_page();
+
+	for (unsigned i = 0; page && i < EVTCHN_PORTS_PER_PAGE; i++)
+		atomic_init(&page[i].priority, EVTCHN_FIFO_PRIORITY_DEFAULT);
+	return page;
+}
+
+/* The record of @port, which is not in the first bucket, made when it is not there yet. */
 static struct evtchn *make(struct domain *d, evtchn_port_t port)
 {
 	unsigned b = port / EVTCHN_PORTS_PER_PAGE;
@@ -61,11 +71,9 @@ static struct evtchn *make(struct domain *d, evtchn_port_t port)
 	bslot = &dir->bucket[b % EVTCHN_BUCKETS_PER_DIR];
 	bucket = atomic_load_explicit(bslot, memory_order_acquire);
 	if (!bucket) {
-		page = new_page();
+		page = new_bucket();
 		if (!page)
 			return NULL;
-		for (unsigned i = 0; i < EVTCHN_PORTS_PER_PAGE; i++)
-			atomic_init(&page[i].priority, EVTCHN_FIFO_PRIORITY_DEFAULT);
 		/* PAIRS: ec_table */
 		if (atomic_compare_exchange_strong(bslot, &bucket, page))
 			bucket = page;
@@ -291,14 +299,14 @@ int ec_for_range(struct domain *d, evtchn_port_t from, evtchn_port_t to,
 		struct evtchn *e = ec_lookup(d, p);
 		int rc;
 
-		if (!atomic_load_explicit(&d->evt.dir[p / per_dir], memory_order_acquire)) {
-			p = ROUND_UP(p + 1, per_dir);
-		} else if (!e) {
-			p = ROUND_UP(p + 1, EVTCHN_PORTS_PER_PAGE);
-		} else {
+		if (e) {
 			rc = fn(d, e, p++);
 			if (rc)
 				return rc;
+		} else if (atomic_load_explicit(&d->evt.dir[p / per_dir], memory_order_acquire)) {
+			p = ROUND_UP(p + 1, EVTCHN_PORTS_PER_PAGE);
+		} else {
+			p = ROUND_UP(p + 1, per_dir);
 		}
 	}
 	return 0;
@@ -326,7 +334,7 @@ int evtchn_domain_init(struct domain *d)
 	atomic_init(&d->evt.abi, EVTCHN_ABI_2L);
 	atomic_init(&d->evt.dying, false);
 	atomic_init(&d->evt.quiet, false);
-	first = make(d, 0);
+	d->evt.first = first = new_bucket();
 	if (!first)
 		return -XEN_ENOMEM;
 	atomic_init(&first->state, EC_RESERVED); /* no such port */
@@ -343,5 +351,7 @@ void evtchn_domain_free(struct domain *d)
 			put_page(atomic_load(&dir->bucket[j]));
 		put_page(dir);
 	}
+	put_page(d->evt.first);
+	d->evt.first = NULL;
 	ec_fifo_free(d);
 }

@@ -28,6 +28,7 @@ class Run:
 
     lines: dict[str, list[str]]
     samples: list[Sample]
+    mem: int  # bytes of the machine
 
     def passed(self, name: str) -> dict[str, int]:
         """The numbers of a guest's last line."""
@@ -38,7 +39,7 @@ class Run:
 
 
 def boot(pcpus: int, guests: list[str], label: str, timeout: float,
-         settings: dict[str, str] | None = None) -> Run:
+         settings: dict[str, str] | None = None, mem: int = 0) -> Run:
     """Boot the guests under -icount, in a machine with memory for all."""
     progress = ui.Progress()
 
@@ -48,13 +49,13 @@ def boot(pcpus: int, guests: list[str], label: str, timeout: float,
 
     try:
         ran = minis.run(build.hypervisor(), guestspec.expand(guests, pcpus),
-                        Options(pcpus, 0, icount=True, icount_shift=ICOUNT_SHIFT), timeout,
+                        Options(pcpus, mem, icount=True, icount_shift=ICOUNT_SHIFT), timeout,
                         {"share.rate": "0", "mem.record_ms": "0", **(settings or {})}, watch)
     except XylemError as error:
         raise XylemError(f"{label}: {error}") from None
     finally:
         progress.clear()
-    return Run(ran.lines, ran.results.memory.series)
+    return Run(ran.lines, ran.results.memory.series, ran.mem)
 
 
 def start_s(guests: int) -> int:
@@ -117,13 +118,15 @@ def _sample(run: Run, guests: int) -> Sample:
 
 def memory(guests: int, timeout: float) -> dict[str, Any]:
     """Frames that the hypervisor has for each idle guest more, beyond the guest's own pages."""
-    def idle(count: int) -> Sample:
+    def idle(count: int, mem: int = 0) -> Run:
         secs = start_s(count) + 4
-        run = boot(1, [f'mini-idle:{count},name=idle,mem={MEM},cmdline="secs={secs}"'],
-                   f"{count} idle guests", timeout, {"mem.record_ms": "500"})
-        return _sample(run, count)
+        return boot(1, [f'mini-idle:{count},name=idle,mem={MEM},cmdline="secs={secs}"'],
+                    f"{count} idle guests", timeout, {"mem.record_ms": "500"}, mem)
 
-    few, many = idle(BASE), idle(BASE + guests)
+    run = idle(BASE + guests)
+    many = _sample(run, BASE + guests)
+    # The same machine: what depends on its memory only is no domain's.
+    few = _sample(idle(BASE, run.mem), BASE)
     one = next(iter(many.guests.values()))
     own = sum(row["allocated"] for row in many.guests.values()) \
         - sum(row["allocated"] for row in few.guests.values())

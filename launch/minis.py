@@ -19,6 +19,7 @@ class Ran:
 
     lines: dict[str, list[str]]
     results: Results
+    mem: int  # bytes of the machine
 
     def all(self) -> list[str]:
         """Everybody's lines."""
@@ -50,4 +51,4 @@ def run(where: Path, guests: list[Guest], options: Options, timeout: float,
         bad = [text for texts in ran.values() for text in texts
                if "FAIL" in text or "panic" in text]
         raise XylemError("\n".join([f"the guests did not end well: {outcome.what}", *bad[:5]]))
-    return Ran(ran, session.results)
+    return Ran(ran, session.results, options.mem)

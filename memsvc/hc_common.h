@@ -13,9 +13,9 @@ static inline struct mm *current_mm(void)
 }
 
 /** hc_work() - where the current vCPU keeps what it left to do. */
-static inline const struct mm_work *hc_work(struct mm *mm)
+static inline const struct mm_work *hc_work(void)
 {
-	return mm_work_of(mm, current_vcpu()->id);
+	return &current_vcpu()->mm_work;
 }
 
 /** hc_reap() - finish what the vCPU left behind, as @w has it. 0 or MM_PREEMPTED. */

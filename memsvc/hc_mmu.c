@@ -52,7 +52,7 @@ static inline int update_one(struct mm_ctx *c, const struct mmu_update *r)
 long do_mmu_update(uint64_t reqs, uint64_t count, uint64_t pdone, uint64_t foreigndom)
 {
 	struct mm_ctx c = ctx_begin(current_mm());
-	const struct mm_work *w = hc_work(c.mm);
+	const struct mm_work *w = hc_work();
 	struct mmu_update req;
 	struct hc_list l;
 	long rc;

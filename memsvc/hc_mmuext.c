@@ -114,7 +114,7 @@ static long ext_one(struct mm *mm, const struct mmuext_op *op)
 long do_mmuext_op(uint64_t ops, uint64_t count, uint64_t pdone, uint64_t foreigndom)
 {
 	struct mm *mm = current_mm();
-	const struct mm_work *w = hc_work(mm);
+	const struct mm_work *w = hc_work();
 	struct mmuext_op op;
 	struct hc_list l;
 	long rc = hc_pg_owner(foreigndom);

@@ -9,17 +9,29 @@
 
 enum teardown_phase { TD_NAMES, TD_WAIT, TD_NODES, TD_DONE };
 
-int mm_init(struct mm *mm, domid_t domid, uint64_t max_pages)
+size_t mm_bytes(void)
 {
+	return offsetof(struct mm, shard) + mm_shards() * sizeof(struct mm_shard);
+}
+
+static uint64_t special_names(uint64_t ordinary)
+{
+	return MIN(MAX(ordinary, (uint64_t)BLOCK_NAMES), MM_SPECIAL_NAMES);
+}
+
+int mm_init(struct mm *mm, domid_t domid, uint64_t max_pages, void *room, size_t len)
+{
+	/* A block of its own, so that special names never are in a linear block of ordinary ones. */
+	uint64_t special = ROUND_UP(max_pages, (uint64_t)BLOCK_NAMES);
+
 	if (!max_pages || max_pages > MM_MAX_NAMES - MM_SPECIAL_NAMES)
 		return -XEN_EINVAL;
-	memset(mm, 0, sizeof(*mm));
+	memset(mm, 0, mm_bytes());
 	mm->domid = domid;
 	mm->max_pages = max_pages;
-	/* A block of its own, so that special names never are in a linear block of ordinary ones. */
-	atomic_init(&mm->special_next, ROUND_UP(max_pages, (uint64_t)BLOCK_NAMES));
-	mm->p2m_root = p2m_meta_page(mm, 0);
-	return mm->p2m_root ? 0 : -XEN_ENOMEM;
+	mm->names = MIN(special + special_names(special), MM_MAX_NAMES);
+	atomic_init(&mm->special_next, special);
+	return p2m_init(mm, room, len) ? 0 : -XEN_ENOMEM;
 }
 
 void mm_stats(const struct mm *mm, struct mm_stats *out)
@@ -87,8 +99,8 @@ static void work_drop(struct mm *mm, struct mm_work *w)
 static void works_drop(struct mm *mm)
 {
 	work_drop(mm, &mm->own_work);
-	for (unsigned i = 0; i < MAX_VCPUS; i++)
-		work_drop(mm, mm_work_of(mm, i));
+	for (struct mm_work *w = atomic_load(&mm->works); w; w = w->next)
+		work_drop(mm, w);
 }
 
 /* Drop what is behind the names from the cursor on; whole leaves that are missing are skipped. */
@@ -96,7 +108,7 @@ static bool drop_names(struct mm *mm, uint64_t budget)
 {
 	uint64_t g = mm->teardown.cursor;
 
-	while (g < MM_MAX_NAMES && budget) {
+	while (g < mm->names && budget) {
 		_Atomic uint64_t *mid = (_Atomic uint64_t *)atomic_load(&mm->p2m_root[g >> 15]);
 		struct gfn_rec *leaf;
 
@@ -114,7 +126,7 @@ static bool drop_names(struct mm *mm, uint64_t budget)
 		budget--;
 	}
 	mm->teardown.cursor = g;
-	return g >= MM_MAX_NAMES;
+	return g >= mm->names;
 }
 
 /* The node that @slot points to, if any. */
@@ -141,22 +153,23 @@ static bool nodes_free(struct mm *mm, uint64_t budget)
 		atomic_store(&mm->ovf_pages, atomic_load(&page_of(MFN(m))->next));
 		meta_free(mm, (uint64_t)arch_mfn_to_virt(MFN(m)));
 	}
-	for (unsigned i = 0; i < 512 && mm->p2m_root; i++) {
+	for (uint64_t i = 0; i < p2m_root_len(mm) && mm->p2m_root; i++) {
 		_Atomic uint64_t *mid = (_Atomic uint64_t *)atomic_load(&mm->p2m_root[i]);
 
-		for (unsigned j = 0; mid && j < 512; j++) {
+		for (uint64_t j = 0; mid && j < p2m_mid_len(mm, i); j++) {
 			if (!budget)
 				return false;
 			node_drop(mm, &mid[j], &budget);
 		}
-		node_drop(mm, &mm->p2m_root[i], &budget);
+		if (!mm->mid_inside)
+			node_drop(mm, &mm->p2m_root[i], &budget);
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(mm->linear_root); i++) {
 		if (!budget)
 			return false;
 		node_drop(mm, &mm->linear_root[i], &budget);
 	}
-	if (mm->p2m_root)
+	if (mm->p2m_root && !mm->root_inside)
 		meta_free(mm, (uint64_t)mm->p2m_root);
 	mm->p2m_root = NULL;
 	return true;

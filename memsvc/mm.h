@@ -63,15 +63,18 @@ struct rmap_node;
 struct mm_work {
 	uint64_t reap; /* mfn list of detached tables not swept yet, 0: none */
 	uint64_t wip;  /* 1 + name of the table being built, which holds a reference; 0: none */
+	struct mm_work *next;
+	bool listed; /* in mm.works, for the teardown; from its first use on */
 };
 
 struct mm {
 	/* Written at creation only. */
 	domid_t domid;
 	uint64_t max_pages; /* names 0..max_pages-1 are ordinary */
+	uint64_t names;	    /* there are none from here on */
 	uint64_t promised;  /* those below get a frame at first touch; see mm_promise_all() */
-	_Atomic(uint64_t) *p2m_root;	 /* 3-level radix; memsvc/p2m.h */
-	struct mm_work *work[MAX_VCPUS]; /* each written by its vCPU, once */
+	_Atomic(uint64_t) *p2m_root;  /* 3-level radix; memsvc/p2m.h */
+	bool root_inside, mid_inside; /* these of its nodes are in memory given to mm_init() */
 	/* Block of 512 names -> its linear hardware L1: the first ones here, the others in pages. */
 	_Atomic uint64_t linear_first[MM_LINEAR_FIRST] CACHE_ALIGNED;
 	_Atomic uint64_t linear_root[MM_MAX_NAMES >> 18] CACHE_ALIGNED;
@@ -85,28 +88,32 @@ struct mm {
 	_Atomic uint64_t ovf_pages;	      /* mfn list of the pages they live in */
 	_Atomic int64_t ovf_nr_pages;
 	_Atomic int64_t ovf_rcu; /* nodes waiting for a grace period */
+	_Atomic(struct mm_work *) works;
 	struct {
 		uint32_t phase;
 		bool flushed; /* since the last vCPU ran */
 		uint64_t cursor;
 	} teardown;
-	struct mm_work own_work; /* of what no vCPU does: the builder's */
-	struct mm_shard shard[MM_SHARDS];
+	struct mm_work own_work;	  /* of what no vCPU does: the builder's */
+	struct mm_shard shard[MM_SHARDS]; /* memory may end behind those in use: mm_bytes() */
 };
-
-/** mm_work_of() - where vCPU @id keeps what it left to do. */
-static inline struct mm_work *mm_work_of(struct mm *mm, unsigned id)
-{
-	return likely(mm->work[id]) ? mm->work[id] : &mm->own_work;
-}
+_Static_assert(sizeof(struct mm) ==
+		       offsetof(struct mm, shard) + MM_SHARDS * sizeof(struct mm_shard),
+	       "nothing behind the shards");
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
+/** mm_bytes() - how much of a struct mm needs memory, with as many pCPUs as there are now. */
+size_t mm_bytes(void);
+
 /**
- * mm_init() - empty address space for domain @domid with ordinary names 0..@max_pages-1.
+ * mm_init() - empty address space for domain @domid with ordinary names 0..@max_pages-1, and as many
+ * special ones, at least 512 and at most MM_SPECIAL_NAMES.
+ * @room, @len: zeroed memory that lives as long as @mm, aligned to 64 bytes, where it keeps small
+ * tables that otherwise take frames; may be NULL.
  * Returns 0, -XEN_EINVAL (too large), -XEN_ENOMEM.
  */
-int mm_init(struct mm *mm, domid_t domid, uint64_t max_pages);
+int mm_init(struct mm *mm, domid_t domid, uint64_t max_pages, void *room, size_t len);
 
 /**
  * mm_promise_all() - all ordinary names of the (fresh) mm get a frame when they are first touched:

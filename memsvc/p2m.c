@@ -8,6 +8,11 @@
 #include "memsvc/rmap.h"
 #include "percpu/pcpu.h"
 
+unsigned mm_shards(void)
+{
+	return MIN(MAX(nr_pcpus(), 1u), (unsigned)MM_SHARDS);
+}
+
 struct mm_shard *mm_own_shard(struct mm *mm)
 {
 	struct pcpu *p = this_pcpu();
@@ -25,7 +30,7 @@ void mm_count(struct mm *mm, enum mm_kind kind, int64_t n)
 
 int64_t mm_sum(const struct mm *mm, enum mm_kind kind)
 {
-	unsigned n = MIN(MAX(nr_pcpus(), 1u), (unsigned)MM_SHARDS);
+	unsigned n = mm_shards();
 	int64_t sum = 0;
 
 	for (unsigned i = 0; i < n; i++) /* PAIRS: mm_count */
@@ -68,12 +73,31 @@ static void *node(struct mm *mm, _Atomic uint64_t *slot, uint64_t base)
 	return (void *)cur;
 }
 
+bool p2m_init(struct mm *mm, void *room, size_t len)
+{
+	size_t root = p2m_root_len(mm) * sizeof(uint64_t), mid;
+
+	if (root > len) {
+		mm->p2m_root = p2m_meta_page(mm, 0);
+		return mm->p2m_root;
+	}
+	mm->p2m_root = room;
+	mm->root_inside = true;
+	root = ROUND_UP(root, (size_t)CACHE_LINE);
+	mid = p2m_mid_len(mm, 0) * sizeof(uint64_t);
+	if (p2m_root_len(mm) == 1 && root + mid <= len) {
+		atomic_init(&mm->p2m_root[0], (uint64_t)room + root);
+		mm->mid_inside = true;
+	}
+	return true;
+}
+
 struct gfn_rec *p2m_rec_make(struct mm *mm, uint64_t gfn)
 {
 	_Atomic uint64_t *mid;
 	struct gfn_rec *leaf;
 
-	if (gfn >= MM_MAX_NAMES)
+	if (gfn >= mm->names)
 		return NULL;
 	mid = node(mm, &mm->p2m_root[gfn >> 15], 0);
 	if (!mid)
@@ -208,7 +232,7 @@ gfn_t mm_special_name(struct mm *mm)
 {
 	uint64_t g = atomic_fetch_add_explicit(&mm->special_next, 1, memory_order_relaxed);
 
-	return g < MM_MAX_NAMES ? GFN(g) : INVALID_GFN;
+	return g < mm->names ? GFN(g) : INVALID_GFN;
 }
 
 int mm_map_special(struct mm *mm, gfn_t gfn, mfn_t m)
@@ -216,7 +240,7 @@ int mm_map_special(struct mm *mm, gfn_t gfn, mfn_t m)
 	struct gfn_rec *rec;
 	uint64_t word;
 
-	if (gfn.v < mm->max_pages || gfn.v >= MM_MAX_NAMES)
+	if (gfn.v < mm->max_pages || gfn.v >= mm->names)
 		return -XEN_EINVAL;
 	rec = p2m_rec_make(mm, gfn.v);
 	if (!rec)

@@ -5,7 +5,8 @@
  *
  * Records are found through a 3-level radix (9 + 9 bits, then 64 records per frame), built at first
  * need (install by CAS, release; lookups acquire: PAIRS: p2m_node) and freed only by the mm's
- * teardown.
+ * teardown. Root and middle nodes have no more entries than the mm has names for; those of a small
+ * domain are no frames of their own but lie beside its struct mm.
  *
  * word: the frame behind the name. Linearization of every change: its CAS. The generation makes
  * each value unique for the time an operation can be under way.
@@ -91,7 +92,7 @@ static inline struct gfn_rec *p2m_rec(struct mm *mm, uint64_t gfn)
 	_Atomic uint64_t *mid;
 	struct gfn_rec *leaf;
 
-	if (unlikely(gfn >= MM_MAX_NAMES))
+	if (unlikely(gfn >= mm->names))
 		return NULL;
 	mid = (_Atomic uint64_t *)atomic_load_explicit(&mm->p2m_root[gfn >> 15],
 						       memory_order_acquire);
@@ -100,6 +101,21 @@ static inline struct gfn_rec *p2m_rec(struct mm *mm, uint64_t gfn)
 	leaf = (struct gfn_rec *)atomic_load_explicit(&mid[gfn >> 6 & 511], memory_order_acquire);
 	return likely(leaf) ? &leaf[gfn & (RECS_PER_LEAF - 1)] : NULL;
 }
+
+/** p2m_root_len() - entries of the root. */
+static inline uint64_t p2m_root_len(const struct mm *mm)
+{
+	return (mm->names + (512 * RECS_PER_LEAF - 1)) / (512 * RECS_PER_LEAF);
+}
+
+/** p2m_mid_len() - entries of the middle node below entry @i of the root. */
+static inline uint64_t p2m_mid_len(const struct mm *mm, uint64_t i)
+{
+	return MIN(DIV_ROUND_UP(mm->names, RECS_PER_LEAF) - i * 512, 512);
+}
+
+/** p2m_init() - the root, in @len bytes at @room when it fits there. False: no memory. */
+bool p2m_init(struct mm *mm, void *room, size_t len);
 
 /** p2m_linear() - the word that holds the linear hardware L1 (its mfn) of @gfn's block, or NULL. */
 static inline _Atomic uint64_t *p2m_linear(struct mm *mm, uint64_t gfn)
@@ -129,6 +145,9 @@ void *p2m_meta_page(struct mm *mm, uint64_t base);
 
 /** mm_count() - change a frame counter of the mm. */
 void mm_count(struct mm *mm, enum mm_kind kind, int64_t n);
+
+/** mm_shards() - how many shards of counters an mm has: one per pCPU, up to MM_SHARDS. */
+unsigned mm_shards(void);
 
 /** mm_own_shard() - the shard that this pCPU counts in. */
 struct mm_shard *mm_own_shard(struct mm *mm);

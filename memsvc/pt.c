@@ -256,6 +256,17 @@ int table_fill(struct mm_ctx *c, struct page_info *pi)
 	return rc;
 }
 
+static __attribute__((noinline, cold)) void work_list(struct mm *mm, struct mm_work *w)
+{
+	CAS_LOOP(loop, "list of vCPUs' unfinished work");
+
+	w->listed = true;
+	w->next = atomic_load(&mm->works);
+	while (!atomic_compare_exchange_weak(&mm->works, &w->next, w))
+		retry(&loop);
+	retry_done(&loop);
+}
+
 struct mm_work *ctx_work(struct mm *mm)
 {
 	struct pcpu *p = this_pcpu();
@@ -263,8 +274,8 @@ struct mm_work *ctx_work(struct mm *mm)
 
 	if (!v || &v->domain->mm != mm)
 		return &mm->own_work;
-	if (unlikely(!mm->work[v->id]))
-		mm->work[v->id] = &v->mm_work;
+	if (unlikely(!v->mm_work.listed))
+		work_list(mm, &v->mm_work);
 	return &v->mm_work;
 }
 

@@ -54,7 +54,7 @@ static bool born(struct tcpu *t)
 	d->start_ns = ++lives;
 	d->max_vcpus = 1;
 	v = torture_vcpu(d, 0);
-	if (mm_init(&d->mm, d->id, T_NAMES))
+	if (mm_init(&d->mm, d->id, T_NAMES, NULL, 0))
 		return false;
 	if (!torture_tables(&d->mm))
 		return false;

@@ -164,7 +164,7 @@ static void domain_make(unsigned i)
 	d->max_vcpus = tc.mutators;
 	for (unsigned k = 0; k < tc.mutators; k++)
 		torture_vcpu(d, k);
-	if (mm_init(&d->mm, d->id, T_NAMES) || !torture_tables(&d->mm) ||
+	if (mm_init(&d->mm, d->id, T_NAMES, NULL, 0) || !torture_tables(&d->mm) ||
 	    !policy_domain(d, &r, i % 3 == 0))
 		torture_fail("no memory for domain %u", i);
 }

@@ -85,7 +85,7 @@ static inline void domain_make(uint64_t names, unsigned vcpus)
 	}
 	free_at_start = frames_free_count();
 	mm = &dom->mm;
-	cr_assert_eq(mm_init(mm, 1, names), 0);
+	cr_assert_eq(mm_init(mm, 1, names, NULL, 0), 0);
 	memset(t_pins, 0, sizeof(t_pins));
 	memset(t_pin_level, 0, sizeof(t_pin_level));
 	memset(t_bases, 0, sizeof(t_bases));

@@ -354,8 +354,8 @@ Test(mm_hypercalls, names)
 	cr_assert_eq(mm_decrease(mm, GFN(80)), -XEN_EBUSY);
 	cr_assert(!mfn_valid_value(mm_gfn_pin_special(mm, GFN(T_NAMES))));
 	cr_assert(!mfn_valid_value(mm_gfn_get_writable(mm, GFN(1))));
-	cr_assert_eq(mm_init(&(struct mm){0}, 2, 0), -XEN_EINVAL);
-	cr_assert_eq(mm_init(&(struct mm){0}, 2, MM_MAX_NAMES), -XEN_EINVAL);
+	cr_assert_eq(mm_init(&(struct mm){0}, 2, 0, NULL, 0), -XEN_EINVAL);
+	cr_assert_eq(mm_init(&(struct mm){0}, 2, MM_MAX_NAMES, NULL, 0), -XEN_EINVAL);
 	end();
 }
 

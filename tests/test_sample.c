@@ -98,7 +98,7 @@ Test(sample, counts_what_is_touched)
 	host_arena_init(8000);
 	cr_assert_eq(frames_init(&r, 1), 0);
 	host_sim_init(1);
-	cr_assert_eq(mm_init(&mm, 1, 4000), 0);
+	cr_assert_eq(mm_init(&mm, 1, 4000, NULL, 0), 0);
 	mm_promise_all(&mm);
 	/* Only a quarter of its names have a frame: only these count. */
 	for (uint64_t gfn = 0; gfn < 1000; gfn++)

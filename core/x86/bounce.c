@@ -119,7 +119,7 @@ fault:
 static inline __attribute__((always_inline)) void inject(struct vcpu *v, unsigned vector,
 							 unsigned push, uint32_t error)
 {
-	struct trap_info *ti = &v->arch.traps[vector];
+	const struct trap_info *ti = &v->arch.low_traps[vector];
 
 	v->cnt.traps++;
 	if (unlikely(!ti->address)) {
@@ -134,6 +134,12 @@ static inline __attribute__((always_inline)) void inject(struct vcpu *v, unsigne
 void pv_inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 {
 	inject(v, vector, has_error ? PUSH_ERROR : 0, error);
+}
+
+void pv_inject_int(struct vcpu *v, const struct trap_info *ti)
+{
+	v->cnt.traps++;
+	enter_kernel(v, ti->address, ti->cs, TI_GET_IF(ti) ? MASK_EVENTS : 0, 0);
 }
 
 void pv_inject_pf(struct vcpu *v, uint64_t cr2, uint32_t error)

@@ -27,16 +27,8 @@ NORETURN void x86_enter_guest(struct cpu_user_regs *regs, bool sysret);
 int arch_vcpu_init(struct vcpu *v)
 {
 	struct arch_vcpu *a = &v->arch;
-	mfn_t traps = page_alloc(PAGE_ALLOC_ZERO);
 
-	if (!mfn_valid_value(traps))
-		return -XEN_ENOMEM;
-	a->traps = arch_mfn_to_virt(traps);
-	if (fpu_alloc(v)) {
-		page_free(traps);
-		a->traps = NULL;
-		return -XEN_ENOMEM;
-	}
+	a->xcr0 = XCR0_X87;
 	a->kernel_mode = true;
 	a->kernel_root = a->user_root = INVALID_MFN;
 	a->kernel_l4 = a->user_l4 = INVALID_GFN;
@@ -64,9 +56,7 @@ void arch_vcpu_free(struct vcpu *v)
 	a->kernel_l4 = a->user_l4 = INVALID_GFN;
 	segdesc_free(v);
 	fpu_free(v);
-	if (a->traps)
-		page_free(arch_virt_to_mfn(a->traps));
-	a->traps = NULL;
+	pv_clear_traps(v);
 }
 
 /* Leave no trace of a vCPU on this pCPU before it moves to another or dies. */
@@ -148,8 +138,8 @@ static int set_traps(struct vcpu *v, uint64_t gva)
 			continue;
 		if (!guest_range_ok(ti.address, 1))
 			return -XEN_EINVAL;
-		ti.cs |= 3;
-		v->arch.traps[ti.vector] = ti;
+		if (pv_set_trap(v, &ti))
+			return -XEN_ENOMEM;
 	}
 	return 0;
 }
@@ -207,6 +197,8 @@ int arch_vcpu_set_context(struct vcpu *v, uint64_t gva)
 	if (!guest_range_ok(fs, 1) || !guest_range_ok(gsk, 1) || !guest_range_ok(gsu, 1))
 		return -XEN_EINVAL;
 	rc = set_traps(v, gva);
+	if (!rc && flags & VGCF_I387_VALID)
+		rc = fpu_alloc(v);
 	if (rc)
 		return rc;
 	for (unsigned i = 0; i < GDT_GUEST_PAGES; i++)

@@ -9,7 +9,6 @@
 #include "core/xen_errno.h"
 #include "percpu/page_cache.h"
 
-#define XCR0_X87 1UL
 #define XCR0_SSE 2UL
 /* x87, SSE, AVX, and AVX-512's three; PKRU and others stay hidden. */
 #define XCR0_OFFERED 0xe7UL
@@ -118,14 +117,15 @@ static void init_area(void *area)
 
 int fpu_alloc(struct vcpu *v)
 {
-	mfn_t m = page_alloc(PAGE_ALLOC_ZERO);
+	mfn_t m;
 
+	if (v->arch.fpu_area)
+		return 0;
+	m = page_alloc(0);
 	if (!mfn_valid_value(m))
 		return -XEN_ENOMEM;
 	v->arch.fpu_area = arch_mfn_to_virt(m);
 	init_area(v->arch.fpu_area);
-	v->arch.fpu_used = false;
-	v->arch.xcr0 = XCR0_X87;
 	return 0;
 }
 
@@ -176,10 +176,15 @@ static void take(struct pcpu *p, struct vcpu *v)
 	set_hw_xcr0(p, v->arch.xcr0);
 }
 
-void fpu_first_use(struct vcpu *v)
+int fpu_first_use(struct vcpu *v)
 {
+	int rc = fpu_alloc(v);
+
+	if (rc)
+		return rc;
 	v->arch.fpu_used = true;
 	take(this_pcpu(), v);
+	return 0;
 }
 
 void fpu_switch_in(struct vcpu *v)

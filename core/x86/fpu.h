@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * FPU and extended state. A vCPU that never used it runs with CR0.TS set and costs nothing; from
+ * FPU and extended state. A vCPU that never used it runs with CR0.TS set and has no area; from
  * its first use on its state is loaded whenever it runs. The registers keep a vCPU's state until
  * another one needs them or it moves to another pCPU (the move runs on the old one).
  */
@@ -11,13 +11,16 @@
 
 #include "core/domain.h"
 
+#define XCR0_X87 1UL
+
 /** fpu_init() - learn the CPU's state size and enable it. Every pCPU. */
 void fpu_init(void);
-/** fpu_alloc()/fpu_free() - the vCPU's area, in the initial state. 0 or -XEN_ENOMEM. */
+/** fpu_alloc() - the vCPU's area, in the initial state, if it has none yet. 0 or -XEN_ENOMEM. */
 int fpu_alloc(struct vcpu *v);
 void fpu_free(struct vcpu *v);
-/** fpu_first_use() - #NM with the guest's TS clear: load the state and clear CR0.TS. */
-void fpu_first_use(struct vcpu *v);
+/** fpu_first_use() - #NM with the guest's TS clear: load the state and clear CR0.TS. 0, or
+ * -XEN_ENOMEM: there is no memory for it now. */
+int fpu_first_use(struct vcpu *v);
 /** fpu_switch_in() - @v is about to run here: its state in the registers, or TS set. */
 void fpu_switch_in(struct vcpu *v);
 /** fpu_save_if_owner() - put the state back into memory; before a move and at the end. */
@@ -28,7 +31,7 @@ void fpu_set_ts(struct vcpu *v, bool ts);
 bool fpu_set_xcr0(struct vcpu *v, uint64_t xcr0);
 /** fpu_xcr0_mask() - state components offered to guests; 0 without XSAVE. */
 uint64_t fpu_xcr0_mask(void);
-/** fpu_load_legacy() - start from a 512-byte FXSAVE image (VCPUOP_initialise). */
+/** fpu_load_legacy() - start from a 512-byte FXSAVE image (VCPUOP_initialise); after fpu_alloc(). */
 void fpu_load_legacy(struct vcpu *v, const void *fxsave);
 
 #endif

@@ -12,10 +12,22 @@
 #include "core/domain.h"
 
 /**
- * pv_inject() - enter the guest's handler of @vector. @error is pushed when @has_error. The guest
+ * pv_inject() - enter the guest's handler of exception @vector. @error is pushed when @has_error. The guest
  * resumes in kernel mode at the handler; no handler, or an unusable stack, ends the domain.
  */
 void pv_inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);
+
+/** pv_trap() - the guest's handler of @vector, with address 0 if it has none. */
+const struct trap_info *pv_trap(struct vcpu *v, uint8_t vector);
+
+/** pv_set_trap() - @ti becomes the handler of its vector, at ring 3. 0 or -XEN_ENOMEM. */
+int pv_set_trap(struct vcpu *v, const struct trap_info *ti);
+
+/** pv_clear_traps() - there are no handlers. */
+void pv_clear_traps(struct vcpu *v);
+
+/** pv_inject_int() - INT n: enter @ti, a handler that there is. */
+void pv_inject_int(struct vcpu *v, const struct trap_info *ti);
 
 /** pv_inject_pf() - page fault: CR2 into vcpu_info, then pv_inject(). */
 void pv_inject_pf(struct vcpu *v, uint64_t cr2, uint32_t error);

@@ -19,13 +19,69 @@ static bool code_address_ok(uint64_t eip)
 	return guest_range_ok(eip, 1);
 }
 
+/* Where the handler of @vector is or may be put; NULL: there is no room for one more. */
+static struct trap_info *trap_slot(struct arch_vcpu *a, uint8_t vector)
+{
+	if (vector < ARRAY_SIZE(a->low_traps))
+		return &a->low_traps[vector];
+	if (a->traps)
+		return &a->traps[vector];
+	for (unsigned i = 0; i < ARRAY_SIZE(a->int_traps); i++)
+		if (!a->int_traps[i].address || a->int_traps[i].vector == vector)
+			return &a->int_traps[i];
+	return NULL;
+}
+
+static int traps_page(struct arch_vcpu *a)
+{
+	mfn_t m = page_alloc(PAGE_ALLOC_ZERO);
+
+	if (!mfn_valid_value(m))
+		return -XEN_ENOMEM;
+	a->traps = arch_mfn_to_virt(m);
+	for (unsigned i = 0; i < ARRAY_SIZE(a->int_traps); i++)
+		a->traps[a->int_traps[i].vector] = a->int_traps[i];
+	return 0;
+}
+
+const struct trap_info *pv_trap(struct vcpu *v, uint8_t vector)
+{
+	static const struct trap_info none;
+	const struct trap_info *ti = trap_slot(&v->arch, vector);
+
+	return ti ? ti : &none;
+}
+
+int pv_set_trap(struct vcpu *v, const struct trap_info *ti)
+{
+	struct trap_info *to = trap_slot(&v->arch, ti->vector);
+
+	if (!to && traps_page(&v->arch))
+		return -XEN_ENOMEM;
+	to = to ? to : trap_slot(&v->arch, ti->vector);
+	*to = *ti;
+	to->cs |= 3;
+	return 0;
+}
+
+void pv_clear_traps(struct vcpu *v)
+{
+	struct arch_vcpu *a = &v->arch;
+
+	memset(a->low_traps, 0, sizeof(a->low_traps));
+	memset(a->int_traps, 0, sizeof(a->int_traps));
+	if (a->traps)
+		page_free(arch_virt_to_mfn(a->traps));
+	a->traps = NULL;
+}
+
 long do_set_trap_table(uint64_t traps)
 {
 	struct vcpu *v = current_vcpu();
 	struct trap_info ti;
 
 	if (!traps) {
-		memset(v->arch.traps, 0, 256 * sizeof(ti));
+		pv_clear_traps(v);
 		return 0;
 	}
 	for (unsigned n = 0; n < 257; n++, traps += sizeof(ti)) {
@@ -35,8 +91,8 @@ long do_set_trap_table(uint64_t traps)
 			return 0;
 		if (!code_address_ok(ti.address))
 			return -XEN_EINVAL;
-		ti.cs |= 3;
-		v->arch.traps[ti.vector] = ti;
+		if (pv_set_trap(v, &ti))
+			return -XEN_ENOMEM;
 	}
 	return 0;
 }

@@ -225,11 +225,12 @@ static void guest_gp(struct vcpu *v, struct cpu_user_regs *r)
 	if (ec & 2) {
 		/* The vector from the code: QEMU 7.2 has it twice too large in the error code. */
 		const struct insn *in = insn_fetch(r->rip);
-		struct trap_info *ti = in && in->op == INSN_INT ? &v->arch.traps[in->imm] : NULL;
+		const struct trap_info *ti =
+			in && in->op == INSN_INT ? pv_trap(v, (uint8_t)in->imm) : NULL;
 
 		if (ti && ti->address && TI_GET_DPL(ti) >= (v->arch.kernel_mode ? 1 : 3)) {
 			r->rip += in->len;
-			pv_inject(v, (unsigned)in->imm, false, 0);
+			pv_inject_int(v, ti);
 			return;
 		}
 		pv_inject(v, VEC_GP, true, ec);
@@ -274,8 +275,8 @@ static void guest_exception(struct vcpu *v, struct cpu_user_regs *r, unsigned ve
 		if (v->arch.ctrlreg[0] & X86_CR0_TS) {
 			fpu_set_ts(v, false); /* the ABI: TS is off when the handler runs */
 			pv_inject(v, VEC_NM, false, 0);
-		} else {
-			fpu_first_use(v);
+		} else if (fpu_first_use(v)) {
+			memory_wait(v, r->rip);
 		}
 		break;
 	case VEC_DB:

@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 
 struct start_info *start_info;
-unsigned long nr_pages, kernel_l4;
+unsigned long nr_pages, kernel_l4, dmap_base;
 
 extern char image_end[];
 
@@ -83,7 +83,7 @@ static void early_seal(unsigned long pfn)
 
 	if (pfn < boot_end)
 		must(hc_update_va((unsigned long)boot_virt(pfn), val, UVMF_INVLPG), "seal");
-	if (pfn < dmapped)
+	if (pfn < dmapped && (dmap_base != KERNEL_BASE || pfn >= boot_end))
 		must(hc_update_va((unsigned long)pfn_to_virt(pfn), val, UVMF_INVLPG), "seal");
 }
 
@@ -97,22 +97,32 @@ static void early_hook(unsigned long table_pfn, unsigned int index, unsigned lon
 	must(hc_mmu_update(&u, 1, NULL), "hook page table");
 }
 
+/* The table that an entry of another refers to, made if there is none. */
+static unsigned long early_child(unsigned long table, unsigned int index)
+{
+	pte_t e = ((pte_t *)(table < boot_end ? boot_virt(table) : pfn_to_virt(table)))[index];
+	unsigned long child;
+
+	if (e & PTE_P)
+		return machine_to_phys_mapping[PTE_MFN(e)];
+	early_table(&child);
+	early_seal(child);
+	early_hook(table, index, child);
+	return child;
+}
+
 static void build_direct_map(void)
 {
-	unsigned long l3, l2 = 0, l1;
-
-	early_table(&l3);
-	early_seal(l3);
-	early_hook(kernel_l4, (DMAP_BASE >> 39) & 511, l3);
-	for (unsigned long pfn = 0; pfn < nr_pages; pfn += 512) {
-		unsigned long n = nr_pages - pfn < 512 ? nr_pages - pfn : 512;
+	if (dmap_base == KERNEL_BASE)
+		dmapped = boot_end;
+	if (dmapped % 512 && dmapped != nr_pages)
+		panic("boot mappings end within a table, at %lx", boot_end);
+	for (unsigned long pfn = dmapped; pfn < nr_pages; pfn += 512) {
+		unsigned long n = nr_pages - pfn < 512 ? nr_pages - pfn : 512, l2, l1;
+		unsigned long va = (unsigned long)pfn_to_virt(pfn);
 		pte_t *t;
 
-		if (pfn % (512 * 512) == 0) {
-			early_table(&l2);
-			early_seal(l2);
-			early_hook(l3, (unsigned int)(pfn / (512 * 512)), l2);
-		}
+		l2 = early_child(early_child(kernel_l4, va >> 39 & 511), va >> 30 & 511);
 		t = early_table(&l1);
 		for (unsigned long i = 0; i < n; i++) {
 			unsigned long p = pfn + i;
@@ -122,12 +132,12 @@ static void build_direct_map(void)
 			t[i] = MK_PTE(p2m[p], (table ? PTE_KERN_RO : PTE_KERN) | PTE_NX);
 		}
 		early_seal(l1);
-		early_hook(l2, (unsigned int)(pfn / 512 % 512), l1);
+		early_hook(l2, va >> 21 & 511, l1);
 		dmapped = pfn + n;
 	}
 }
 
-/* Free pages keep their direct mapping only. */
+/* Free pages keep their mapping in a direct map elsewhere only. */
 static void drop_boot_aliases(unsigned long from)
 {
 	struct mmu_update u[64];
@@ -197,8 +207,10 @@ void mem_init(struct start_info *si)
 	}
 	boot_end = find_boot_end(first);
 	pt_first = pt_next = first;
+	dmap_base = nr_pages << PAGE_SHIFT <= KERNEL_ROOM ? KERNEL_BASE : DMAP_BASE;
 	build_direct_map();
-	drop_boot_aliases(pt_next);
+	if (dmap_base != KERNEL_BASE)
+		drop_boot_aliases(pt_next);
 	bump = pt_next;
 	bump_end = nr_pages;
 	freed_words = (nr_pages + 63) / 64;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory: a direct map of all own pages, a page allocator, and page tables.
+ * Memory: a direct map of all own pages, a page allocator, and page tables. The direct map is what the
+ * builder mapped around the image, made longer, so that a small guest needs no more tables; only when
+ * it would not fit there it is elsewhere.
  *
  * A pfn is the guest's own number of a page, an mfn the number the ABI wants
  * in page tables; they differ on Xen and are equal on Xylem. Always convert.
@@ -13,7 +15,8 @@
 #include "rt/base.h"
 
 #define KERNEL_BASE 0xffffffff80000000UL
-#define DMAP_BASE 0xffff880000000000UL /* L4 slot 272 */
+#define KERNEL_ROOM (2UL << 30)	       /* to the end of the address space */
+#define DMAP_BASE 0xffff880000000000UL /* L4 slot 272: the direct map of more memory than that */
 #define TEST_BASE 0xffff888000000000UL /* L4 slot 273: tests' own area, in every address space */
 
 #define PTE_P 0x1UL
@@ -36,6 +39,7 @@ typedef uint64_t pte_t;
 struct start_info;
 extern struct start_info *start_info;
 extern unsigned long nr_pages;	/* pages of this domain */
+extern unsigned long dmap_base; /* where pfn 0 is mapped: KERNEL_BASE or DMAP_BASE */
 extern unsigned long kernel_l4; /* pfn of the boot address space's L4 */
 
 /* Take over the boot page tables and build the direct map. */
@@ -46,7 +50,7 @@ unsigned long mfn_to_pfn(unsigned long mfn); /* ~0UL if the M2P does not know it
 void set_p2m(unsigned long pfn, unsigned long mfn);
 static inline void *pfn_to_virt(unsigned long pfn)
 {
-	return (void *)(DMAP_BASE + (pfn << PAGE_SHIFT));
+	return (void *)(dmap_base + (pfn << PAGE_SHIFT));
 }
 /* For direct-map and image addresses. */
 unsigned long virt_to_pfn(const volatile void *va);

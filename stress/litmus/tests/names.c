@@ -204,9 +204,8 @@ LITMUS(table_make, "pt_make", "a name has one table, which is whole when found",
 static void setup_records(void)
 {
 	world_memory(2);
-	dom = world_domain("a", 1, 64);
+	dom = world_domain("a", 1, FAR + 64);
 	mm = &dom->mm;
-	dom->mm.max_pages = FAR + 64;
 }
 
 static void thread_records(unsigned me)

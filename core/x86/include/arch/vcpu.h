@@ -31,15 +31,17 @@ struct arch_vcpu {
 	uint64_t kernel_ss;
 	struct pv_callback event, failsafe, syscall, syscall32, sysenter;
 	uint64_t nmi_eip;
-	struct trap_info *traps;  /* 256 entries, one page */
-	_Atomic bool nmi_pending; /* (any) */
+	struct trap_info low_traps[32]; /* the exceptions' */
+	struct trap_info int_traps[8];	/* of other vectors, in any order; then none is in traps */
+	struct trap_info *traps;	/* 256 entries, a page; NULL while the above suffice */
+	_Atomic bool nmi_pending;	/* (any) */
 
 	uint64_t fs_base, gs_base_kernel, gs_base_user;
 	uint64_t ctrlreg[8]; /* 0 and 4 as the guest sees them; 2 is in vcpu_info */
 	uint64_t dr[8];
 	uint32_t iopl;
 
-	/* FPU: state image (XSAVE or FXSAVE layout) in its own pages. */
+	/* FPU: state image (XSAVE or FXSAVE layout) in its own page; NULL until its first use. */
 	void *fpu_area;
 	bool fpu_used; /* has state beyond the initial one */
 	uint64_t xcr0;
