@@ -103,7 +103,8 @@ static void sift(uint64_t *a, uint64_t n, uint64_t v)
 	a[i] = v;
 }
 
-static void by_period(uint64_t from, uint64_t secs, uint64_t tail, uint64_t period)
+static void by_period(uint64_t from, uint64_t secs, uint64_t tail, uint64_t period,
+		      uint64_t ready)
 {
 	uint64_t want = secs * NS / period, n = 0, next, late;
 	uint64_t *a;
@@ -122,23 +123,24 @@ static void by_period(uint64_t from, uint64_t secs, uint64_t tail, uint64_t peri
 	}
 	sleep_until(from + (secs + tail) * NS);
 	CHECK(n, "never woke up in time");
-	role_pass("rounds=%lu wanted=%lu p50_ns=%lu p99_ns=%lu max_ns=%lu", n, want, a[n / 2],
-		  a[n * 99 / 100], a[n - 1]);
+	role_pass("rounds=%lu wanted=%lu p50_ns=%lu p99_ns=%lu max_ns=%lu ready_ns=%lu", n, want,
+		  a[n / 2], a[n * 99 / 100], a[n - 1], ready);
 }
 
 void role_busy(void)
 {
 	uint64_t from = arg_num("from", 0) * NS, secs = arg_num("secs", 2);
-	uint64_t period = arg_num("period_ms", 0) * MS, tail = arg_num("tail", 0);
+	uint64_t period = arg_num("period_ms", 0) * MS, tail = arg_num("tail", 0), ready;
 
 	busy.tick = arg_num("tick_us", 4000) * 1000;
 	for (unsigned i = 0; i < PAGES; i++)
 		busy.pfn[i] = virt_to_pfn(page_alloc());
-	if (from < time_ns())
-		from = time_ns();
+	ready = time_ns();
+	if (from < ready)
+		from = ready;
 	if (period) {
 		busy.tick = 0;
-		by_period(from, secs, tail, period);
+		by_period(from, secs, tail, period, ready);
 	} else {
 		always(from, secs, tail);
 	}
