@@ -42,7 +42,9 @@ uint64_t policy_targets(struct policy_dom *d, unsigned n, uint64_t pages, unsign
 	unsigned r = untaxed(tax);
 	uint64_t lo = 0, hi = X_MAX, left, sum;
 
-	/* The highest price at which there is enough for all. */
+	/* The highest price at which there is enough for all; mostly there is, at any price. */
+	if (sum_at(d, n, hi, r) <= pages)
+		lo = hi;
 	while (lo < hi) {
 		uint64_t mid = lo + (hi - lo + 1) / 2;
 

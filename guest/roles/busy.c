@@ -103,8 +103,7 @@ static void sift(uint64_t *a, uint64_t n, uint64_t v)
 	a[i] = v;
 }
 
-static void by_period(uint64_t from, uint64_t secs, uint64_t tail, uint64_t period,
-		      uint64_t ready)
+static void by_period(uint64_t from, uint64_t secs, uint64_t tail, uint64_t period, uint64_t ready)
 {
 	uint64_t want = secs * NS / period, n = 0, next, late;
 	uint64_t *a;
