@@ -99,8 +99,10 @@ def summary(pairs: list[commute.Pair]) -> str:
                 and pair.a != CONTROL]
         if some:
             clean = sum(not pair.shared for pair in some)
+            seldom = sum(bool(pair.shared) and not pair.steady for pair in some)
             forced = sum(bool(pair.forced) for pair in some)
-            out.append(f"{title(domains, scanner)}: {clean} of {len(some)} pairs share no line; "
+            out.append(f"{title(domains, scanner)}: {clean} of {len(some)} pairs share no line, "
+                       f"{seldom} share one only now and then (once per batch); "
                        f"{forced} have lines that the ABI's layout forces")
     return "\n".join(out)
 

@@ -83,6 +83,7 @@ EXEMPT = {
     "memsvc/sync.c enter_same": "sync_leaf() and leaf_write() count it",
     "memsvc/sync.c fill_leaf": "one attempt: the other way is sync_leaf(), which counts",
     "memsvc/sync.c is_linear": ONE_SHOT,
+    "memsvc/sync.c writable_first": ONE_SHOT,
     "percpu/counters.c counter_register": ONE_SHOT,
     "percpu/tlb.c tlb_users_left": ONE_SHOT,
 }

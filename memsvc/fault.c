@@ -43,7 +43,7 @@ static bool is_table(struct mm *mm, uint64_t g)
 {
 	struct gfn_rec *rec = p2m_rec(mm, pte_frame(g));
 
-	return rec && atomic_load_explicit(&rec->pt, memory_order_acquire);
+	return rec && rec_is_table(rec);
 }
 
 static enum mm_fault_result leaf_fault(struct mm_ctx *c, struct page_info *pi, unsigned i,

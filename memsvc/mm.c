@@ -59,7 +59,7 @@ static void rec_drop(struct mm *mm, struct gfn_rec *rec)
 	mfn_t m;
 	CAS_LOOP(loop, "name's end");
 
-	if (pt)
+	if (pt_is_table(pt))
 		table_drop(mm, page_of(PT_HW(pt)));
 	do {
 		word = atomic_load(&rec->word);

@@ -51,7 +51,7 @@ void name_look(struct mm *mm, gfn_t gfn, struct name_view *out)
 	out->pinned = word & P2M_PINNED;
 	out->sampled = word & P2M_SAMPLED;
 	out->touched = word & P2M_TOUCHED;
-	out->table = rec && atomic_load_explicit(&rec->pt, memory_order_relaxed);
+	out->table = rec && rec_is_table(rec);
 	out->mfn = word & P2M_VALID ? p2m_mfn(word) : INVALID_MFN;
 	out->zero = word & P2M_SHARED && p2m_mfn(word).v == share_zero_frame().v;
 	out->brought = rec && name_brought(rec, word);
@@ -69,13 +69,13 @@ uint64_t name_guard(struct mm *mm, gfn_t gfn)
 	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
 	uint64_t word = word_of(rec), guarded;
 
-	if ((word & (P2M_VALID | not )) != P2M_VALID || atomic_load(&rec->pt) || rmap_too_many(rec))
+	if ((word & (P2M_VALID | not )) != P2M_VALID || rec_is_table(rec) || rmap_too_many(rec))
 		return 0;
 	guarded = p2m_reflag(word, P2M_RO | P2M_GUARD, 0);
 	if (!word_cas(rec, word, guarded))
 		return 0;
 	/* A promotion to a page table that began before sees the new word, or is seen here. */
-	if (atomic_load(&rec->pt)) {
+	if (rec_is_table(rec)) {
 		word_cas(rec, guarded, p2m_reflag(guarded, 0, P2M_RO | P2M_GUARD));
 		return 0;
 	}
@@ -190,7 +190,7 @@ bool name_sample(struct mm *mm, gfn_t gfn)
 
 	if ((word & (P2M_VALID | P2M_PINNED | P2M_SPECIAL | P2M_BREAK | P2M_SAMPLED)) !=
 		    P2M_VALID ||
-	    atomic_load(&rec->pt) || rmap_too_many(rec))
+	    rec_is_table(rec) || rmap_too_many(rec))
 		return false;
 	/* The content does not change by this: a settled word stays settled. */
 	if (!word_cas(rec, word, p2m_reflag(word, P2M_SAMPLED, 0)))

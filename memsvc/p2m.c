@@ -199,7 +199,7 @@ mfn_t mm_gfn_get_writable(struct mm *mm, gfn_t gfn)
 	uint64_t word;
 	CAS_LOOP(loop, "name to be written");
 
-	if (rec && atomic_load_explicit(&rec->pt, memory_order_acquire))
+	if (rec && rec_is_table(rec))
 		return INVALID_MFN;
 	/* A guard that comes after this look settles after the caller's RCU section. */
 	do {
@@ -269,13 +269,13 @@ int mm_decrease(struct mm *mm, gfn_t gfn)
 		word = atomic_load(&rec->word);
 		if (!p2m_promised(mm, gfn.v, word))
 			return -XEN_EINVAL;
-		if (word & P2M_PINNED || atomic_load(&rec->pt) || rmap_too_many(rec))
+		if (word & P2M_PINNED || rec_is_table(rec) || rmap_too_many(rec))
 			return -XEN_EBUSY;
 		gone = p2m_word(word, MFN(0), P2M_GONE);
 	} while (!name_move(mm, rec, word, gone) && retry(&loop));
 	retry_done(&loop);
 	/* A promotion that started before sees the new word and gives up, or is seen here. */
-	if (atomic_load(&rec->pt)) {
+	if (rec_is_table(rec)) {
 		/* Unless the name was promised again meanwhile: then what was behind it goes. */
 		if (name_move(mm, rec, gone,
 			      p2m_reflag(p2m_word(gone, p2m_mfn(word), 0),

@@ -19,6 +19,22 @@
  *   changer: CAS word or pt (full fence); walk the rmap, rewrite the leaves
  * If the mapper's second read misses the change, its slot and leaf precede the change and the
  * changer's walk sees them; else the mapper retries. PAIRS: p2m_change
+ *
+ * PT_RW: a writable translation of the name may be in some TLB. From the end of the operation that
+ * makes a hardware table on every store to the guest's table traps, so its maker flushes; but not
+ * when there can be nothing to flush.
+ *   mapper: set PT_RW, unless it is set; enter the writable leaf; read pt again   (PAIRS: pt_rw)
+ *   maker:  CAS pt to the table, PT_RW kept; find no writable leaf; if PT_RW was set: flush the mm,
+ *           then take PT_RW out, if pt still is this table's                      (PAIRS: pt_rw)
+ * Invariant: without PT_RW no TLB has a writable translation, other than of leaves that operations
+ * under way flush themselves. The bit is set before the first such leaf is there. While pt is a
+ * table's there is no writable leaf, except one that a mapper which began before enters for a
+ * moment: it finds pt changed, and flushes. So what is cached is from before the maker's walk, and
+ * gone after its flush. A table detached meanwhile leaves the bit. A mapper that found the bit set
+ * and enters its leaf after the maker's flush has kept this flush waiting: it is under way on a pCPU
+ * that has the mm loaded. Leaves in a detached table are no leaves to the walk; after the flush no
+ * pCPU reaches them.
+ * Who takes a writable leaf out has nothing to do with all this.
  */
 #ifndef MEMSVC_P2M_H
 #define MEMSVC_P2M_H
@@ -30,7 +46,7 @@
 
 struct gfn_rec {
 	_Atomic uint64_t word; /* flags 0-11, mfn or swap slot 12-43, generation 44-63 */
-	_Atomic uint64_t pt;   /* level 0-2, pinned 3, refs 8-27, hardware table's mfn 28-63 */
+	_Atomic uint64_t pt; /* level 0-2, pinned 3, RW 4, refs 8-27, hardware table's mfn 28-63 */
 	_Atomic uint64_t slot[RMAP_INLINE];
 	_Atomic(struct rmap_node *) ovf;
 } CACHE_ALIGNED;
@@ -78,6 +94,7 @@ static inline bool p2m_promised(const struct mm *mm, uint64_t gfn, uint64_t word
 
 #define PT_LEVEL(pt) ((unsigned)((pt)&7))
 #define PT_PINNED 0x8ULL
+#define PT_RW 0x10ULL /* the only bit that may be set without a table */
 #define PT_REF 0x100ULL
 #define PT_REFS(pt) ((pt) >> 8 & 0xfffff)
 #define PT_REFS_MAX 0xfffffULL
@@ -116,6 +133,18 @@ static inline uint64_t p2m_mid_len(const struct mm *mm, uint64_t i)
 
 /** p2m_init() - the root, in @len bytes at @room when it fits there. False: no memory. */
 bool p2m_init(struct mm *mm, void *room, size_t len);
+
+/** pt_is_table() - whether this is the pt word of a page table. */
+static inline bool pt_is_table(uint64_t pt)
+{
+	return pt > PT_RW;
+}
+
+/** rec_is_table() - whether a name is a page table now. Sequentially consistent. */
+static inline bool rec_is_table(const struct gfn_rec *rec)
+{
+	return pt_is_table(atomic_load(&rec->pt));
+}
 
 /** p2m_linear() - the word that holds the linear hardware L1 (its mfn) of @gfn's block, or NULL. */
 static inline _Atomic uint64_t *p2m_linear(struct mm *mm, uint64_t gfn)

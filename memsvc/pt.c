@@ -81,7 +81,7 @@ int table_get(struct mm_ctx *c, uint64_t gfn, unsigned level, struct page_info *
 	}
 	pt = atomic_load_explicit(&rec->pt, memory_order_acquire);
 again:
-	while (pt) {
+	while (pt_is_table(pt)) {
 		if (PT_LEVEL(pt) != level || PT_REFS(pt) == PT_REFS_MAX)
 			return -XEN_EINVAL;
 		if (atomic_compare_exchange_weak(&rec->pt, &pt, pt + PT_REF)) {
@@ -95,7 +95,7 @@ again:
 		return rc == -XEN_ENOMEM ? rc : -XEN_EINVAL;
 	word = atomic_load(&rec->word);
 	if ((word & (P2M_VALID | P2M_RO)) != P2M_VALID) { /* guarded just now, or given up */
-		pt = 0;
+		pt = atomic_load_explicit(&rec->pt, memory_order_acquire);
 		retry(&loop);
 		goto again;
 	}
@@ -105,8 +105,9 @@ again:
 	pi = table_new(c, rec, m, level);
 	if (!pi)
 		return -XEN_ENOMEM;
-	/* Release the table's record. PAIRS: p2m_change */
-	if (!atomic_compare_exchange_strong(&rec->pt, &pt, mfn_of(pi).v << 28 | PT_REF | level)) {
+	/* Release the table's record. PAIRS: p2m_change, PAIRS: pt_rw */
+	if (!atomic_compare_exchange_strong(&rec->pt, &pt,
+					    mfn_of(pi).v << 28 | PT_REF | pt | level)) {
 		table_discard(c, pi);
 		retry(&loop);
 		goto again;
@@ -122,10 +123,14 @@ again:
 		table_put(c, pi);
 		return -XEN_EINVAL;
 	}
-	/* Writable translations of the page may still be cached, here and on other pCPUs: from the
-	 * end of this operation on every store to it traps. The guest's own flushes are not trusted
-	 * for this, and Linux makes none before it pins. */
-	c->flush = true;
+	/* Writable translations of the page may still be cached, here and on other pCPUs. The guest's
+	 * own flushes are not trusted for this, and Linux makes none before it pins. Of several tables
+	 * that one operation makes only one loses PT_RW. */
+	if (pt & PT_RW) {
+		c->flush = true;
+		if (!c->made)
+			c->made = (uint32_t)mfn_of(pi).v;
+	}
 	*out = pi;
 	return 0;
 }
@@ -142,9 +147,9 @@ void table_put(struct mm_ctx *c, struct page_info *pi)
 		BUG_ON(PT_HW(pt).v != mfn_of(pi).v || !PT_REFS(pt));
 		left = pt - PT_REF;
 		if (!PT_REFS(left))
-			left = 0;
+			left &= PT_RW;
 	} while (!atomic_compare_exchange_weak(&rec->pt, &pt, left) && retry(&loop));
-	if (left)
+	if (pt_is_table(left))
 		return;
 	atomic_store_explicit(&pi->next, c->reap, memory_order_relaxed);
 	c->reap = mfn_of(pi).v;
@@ -279,10 +284,28 @@ struct mm_work *ctx_work(struct mm *mm)
 	return &v->mm_work;
 }
 
+/* After the flush: no TLB has a writable translation of the table that was made. */
+static void none_writable(const struct mm_ctx *c)
+{
+	/* It may have been detached, but not been freed: RCU. */
+	struct gfn_rec *rec = page_of(MFN(c->made))->hw.rec;
+	uint64_t pt = atomic_load(&rec->pt);
+	CAS_LOOP(loop, "page table, flushed");
+
+	do {
+		if (PT_HW(pt).v != c->made)
+			return;
+		/* PAIRS: pt_rw */
+	} while (!atomic_compare_exchange_weak(&rec->pt, &pt, pt & ~PT_RW) && retry(&loop));
+	retry_done(&loop);
+}
+
 void ctx_end_slow(struct mm_ctx *c)
 {
 	if (c->flush)
 		tlb_shootdown_mm(c->mm);
+	if (c->made)
+		none_writable(c);
 	while (c->reap) {
 		struct page_info *pi = page_of(MFN(c->reap));
 		struct mm_work *w = ctx_work(c->mm);

@@ -42,6 +42,7 @@ struct mm_ctx {
 	uint64_t reap; /* mfn list of detached tables to sweep, 0: none */
 	bool flush;    /* a stale leaf was visible: flush the mm before leaving */
 	bool nomem;    /* a walk ended where memory for a table was missing */
+	uint32_t made; /* mfn of a hardware table whose PT_RW goes with the flush; 0: none */
 };
 
 static inline struct mm_ctx ctx_begin(struct mm *mm)
@@ -84,7 +85,7 @@ static inline struct page_info *pt_of(const struct gfn_rec *rec)
 {
 	uint64_t pt = atomic_load_explicit(&rec->pt, memory_order_acquire);
 
-	return pt ? page_of(PT_HW(pt)) : NULL;
+	return pt_is_table(pt) ? page_of(PT_HW(pt)) : NULL;
 }
 
 /**
@@ -139,6 +140,16 @@ static inline int sync_entry(struct mm_ctx *c, struct page_info *pi, unsigned i)
 	return pi->hw.level == 1 ? sync_leaf(c, pi, i) : sync_table_entry(c, pi, i);
 }
 
+/** may_be_writable() - whether writable leaves of a name may be entered: it is no page table, and has
+ * PT_RW now. */
+bool writable_first(struct gfn_rec *rec);
+static inline bool may_be_writable(struct gfn_rec *rec)
+{
+	uint64_t pt = atomic_load(&rec->pt);
+
+	return likely(pt == PT_RW) || (!pt && writable_first(rec));
+}
+
 /** leaf_check() - whether a guest may enter leaf @g: 0, -XEN_EINVAL, -XEN_EBUSY (a live page table
  * writable). *@rec: the record, NULL when @g is not present or its name was never touched; *@word:
  * its word, 0 without one. */
@@ -156,7 +167,7 @@ static inline int leaf_check(struct mm *mm, uint64_t g, struct gfn_rec **rec, ui
 	*word = atomic_load_explicit(&r->word, memory_order_acquire);
 	if (unlikely(!(*word & P2M_VALID)) && !p2m_promised(mm, pte_frame(g), *word))
 		return -XEN_EINVAL;
-	if (unlikely(g & PTE_RW && atomic_load_explicit(&r->pt, memory_order_relaxed)))
+	if (g & PTE_RW && unlikely(!may_be_writable(r)))
 		return -XEN_EBUSY;
 	return 0;
 }

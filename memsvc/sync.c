@@ -53,6 +53,15 @@ static inline void frame_late(struct mm_ctx *c, uint64_t word)
 	c->flush = true;
 }
 
+/* The first writable leaf since the name was last flushed. */
+__attribute__((cold)) bool writable_first(struct gfn_rec *rec)
+{
+	uint64_t pt = 0;
+
+	/* Before the leaf. PAIRS: pt_rw */
+	return atomic_compare_exchange_strong(&rec->pt, &pt, PT_RW) || pt == PT_RW;
+}
+
 /* The hardware leaf for guest leaf @g (P and A set) behind which @word is now. */
 static inline uint64_t translate(uint64_t g, uint64_t word, bool writable)
 {
@@ -172,18 +181,18 @@ static __attribute__((noinline)) int enter_unsteady(struct mm_ctx *c, struct pag
 
 /*
  * Bring entry @i of @pi in step with guest leaf @g, for which the first look found @rec, @word (0 when
- * @g is not present or names nothing) and @pt. LOOK_AGAIN: something has changed meanwhile.
+ * @g is not present or names nothing) and @rw. LOOK_AGAIN: something has changed meanwhile.
  */
 static inline __attribute__((always_inline)) int leaf_enter(struct mm_ctx *c, struct page_info *pi,
 							    unsigned i, uint64_t g,
 							    struct gfn_rec *rec, uint64_t word,
-							    uint64_t pt)
+							    bool rw)
 {
 	uint64_t new = 0;
 	int rc;
 
 	if (word & P2M_VALID && likely(g & PTE_A && !(word & P2M_SAMPLED)))
-		new = translate(g, word, !pt && !(word & P2M_RO));
+		new = translate(g, word, rw && !(word & P2M_RO));
 	if (likely(!new || !(word & P2M_RO)))
 		rc = enter_steady(c, pi, i, rec, pte_frame(g), new);
 	else
@@ -202,8 +211,11 @@ static inline __attribute__((always_inline)) int leaf_enter(struct mm_ctx *c, st
 			frame_late(c, word);
 			return LOOK_AGAIN;
 		}
-		if (new &PTE_RW && SYNC_CHANGED(pt, 0, atomic_load(&rec->pt)))
+		/* PAIRS: pt_rw */
+		if (new &PTE_RW && SYNC_CHANGED(pt, PT_RW, atomic_load(&rec->pt))) {
+			c->flush = true; /* the table's maker may have flushed before */
 			return LOOK_AGAIN;
+		}
 	}
 	/* PAIRS: pt_sync */
 	if (SYNC_CHANGED(guest, g, atomic_load(&pi->hw.gpt[i])))
@@ -222,16 +234,17 @@ static inline __attribute__((always_inline)) int leaf_enter(struct mm_ctx *c, st
 /* One pass of sync_leaf(). */
 static __attribute__((noinline)) int leaf_pass(struct mm_ctx *c, struct page_info *pi, unsigned i)
 {
-	uint64_t g = atomic_load_explicit(&pi->hw.gpt[i], memory_order_acquire), word = 0, pt = 0;
+	uint64_t g = atomic_load_explicit(&pi->hw.gpt[i], memory_order_acquire), word = 0;
 	bool mapped = (g & (PTE_P | PTE_A)) == (PTE_P | PTE_A);
 	struct gfn_rec *rec = mapped ? p2m_rec(c->mm, pte_frame(g)) : NULL;
+	bool rw = false;
 	int rc;
 
 	if (rec) {
 		word = atomic_load(&rec->word);
-		pt = atomic_load(&rec->pt);
+		rw = g & PTE_RW && may_be_writable(rec);
 	}
-	rc = leaf_enter(c, pi, i, g, rec, word, pt);
+	rc = leaf_enter(c, pi, i, g, rec, word, rw);
 	if (!rc && mapped && unlikely(!(word & P2M_VALID)))
 		rc = p2m_promised(c->mm, pte_frame(g), word) ? 0 : -XEN_EINVAL;
 	return rc;
@@ -271,10 +284,10 @@ int leaf_write(struct mm_ctx *c, struct page_info *pi, unsigned i, uint64_t val,
 
 	if (unlikely(rc || !guest_write(&pi->hw.gpt[i], &val, keep, seen)))
 		return rc;
-	/* The check was the first look, and RW implies no table. What the hardware's entry then
+	/* The check was the first look, and with RW it may be writable. What the hardware's entry then
 	 * lacks (its table is gone, its frame went away since the check, no memory for the reverse
 	 * map) is mm_fault()'s to repair or to report. */
-	if (unlikely(leaf_enter(c, pi, i, val, rec, word, 0) == LOOK_AGAIN))
+	if (unlikely(leaf_enter(c, pi, i, val, rec, word, true) == LOOK_AGAIN))
 		leaf_passes(c, pi, i, &site);
 	return 0;
 }
@@ -290,7 +303,7 @@ static inline bool fill_leaf(struct mm_ctx *c, _Atomic uint64_t *hwp, const _Ato
 	uint64_t word = atomic_load(&rec->word), new, none = 0;
 
 	if ((word & (P2M_VALID | P2M_RO | P2M_SAMPLED)) != P2M_VALID ||
-	    (g & PTE_RW && atomic_load(&rec->pt)) ||
+	    (g & PTE_RW && !may_be_writable(rec)) ||
 	    atomic_load_explicit(hwp, memory_order_relaxed))
 		return false;
 	new = translate(g, word, true);
@@ -310,8 +323,12 @@ static inline bool fill_leaf(struct mm_ctx *c, _Atomic uint64_t *hwp, const _Ato
 		frame_late(c, word);
 		return false; /* the slow way puts it right */
 	}
-	return !((new &PTE_RW &&SYNC_CHANGED(pt, 0, atomic_load(&rec->pt))) ||
-		 SYNC_CHANGED(guest, g, atomic_load(gp)));
+	/* PAIRS: pt_rw */
+	if (new &PTE_RW && SYNC_CHANGED(pt, PT_RW, atomic_load(&rec->pt))) {
+		c->flush = true;
+		return false;
+	}
+	return !SYNC_CHANGED(guest, g, atomic_load(gp));
 }
 
 int sync_fill_l1(struct mm_ctx *c, struct page_info *pi)

@@ -29,7 +29,8 @@ static void check_leaves(struct mm *mm, struct gfn_rec *table)
 		if (!(word & P2M_VALID) || p2m_mfn(word).v != pte_frame(e))
 			torture_fail("at rest: leaf %lx for guest entry %lx (word %lx)",
 				     (unsigned long)e, (unsigned long)g, (unsigned long)word);
-		if (e & PTE_RW && (!(g & PTE_RW) || word & P2M_RO || atomic_load(&rec->pt)))
+		if (e & PTE_RW &&
+		    (!(g & PTE_RW) || word & P2M_RO || atomic_load(&rec->pt) != PT_RW))
 			torture_fail("at rest: writable leaf %lx for guest entry %lx (word %lx)",
 				     (unsigned long)e, (unsigned long)g, (unsigned long)word);
 	}

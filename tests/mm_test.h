@@ -316,7 +316,7 @@ static inline void check_all(void)
 		cr_assert_eq(PT_REFS(pt), m.refs[g], "name %llu: %llu references, expected %u",
 			     (unsigned long long)g, (unsigned long long)PT_REFS(pt), m.refs[g]);
 		cr_assert_eq(!!(pt & PT_PINNED), t_pins[g]);
-		if (!pt)
+		if (!pt_is_table(pt))
 			continue;
 		tables++;
 		pi = page_of(PT_HW(pt));

@@ -416,7 +416,7 @@ static void run(uint64_t steps)
 			break;
 		default:
 			/* The guest clears a page that is no table now. */
-			if (!rnd_to(&R, 10) && backed(12) && !rec_of(12)->pt)
+			if (!rnd_to(&R, 10) && backed(12) && !rec_is_table(rec_of(12)))
 				memset((void *)guest_page(12), 0, PAGE_SIZE);
 			break;
 		}

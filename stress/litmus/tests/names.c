@@ -197,6 +197,212 @@ static void check_make(void)
 LITMUS(table_make, "pt_make", "a name has one table, which is whole when found", 2, 2, setup_make,
        thread_make, check_make);
 
+/* ---- writable translations of a page that becomes a page table ---- */
+
+/* Of pCPU 0's TLB: it has the leaf; it has got it back after a flush. */
+static _Atomic bool cached;
+static bool renewed;
+static _Atomic bool over;
+
+static bool writable(void)
+{
+	return (hw() & (PTE_P | PTE_RW)) == (PTE_P | PTE_RW);
+}
+
+static bool both(void)
+{
+	return writable() && rec_is_table(p2m_rec(mm, NAME));
+}
+
+static void flush_cached(uint64_t va)
+{
+	(void)va;
+	if (this_pcpu()->id == 0)
+		atomic_store_explicit(&cached, false, memory_order_relaxed);
+}
+
+static void setup_clean(void)
+{
+	setup(2);
+	atomic_store(&cached, false);
+	atomic_store(&over, false);
+	renewed = false;
+	host_tlb_hook = flush_cached;
+	tlb_note_load(mm);
+}
+
+static void setup_cached(void)
+{
+	setup_clean();
+	if (map(NAME) || !writable())
+		litmus_fail("not mapped");
+	atomic_store(&cached, true);
+}
+
+static void pin_name(void)
+{
+	if (!mm_pin(mm, GFN(NAME), 1))
+		LITMUS_ASSERT(!atomic_load_explicit(&cached, memory_order_relaxed));
+	/* A walk by the hardware. */
+	if (table && writable())
+		atomic_store_explicit(&cached, true, memory_order_relaxed);
+	while (!atomic_load_explicit(&over, memory_order_acquire)) {
+		tlb_serve();
+		cpu_relax();
+	}
+}
+
+static void check_both(void)
+{
+	LITMUS_ASSERT(!both());
+	LITMUS_ASSERT(!atomic_load(&cached) || !rec_is_table(p2m_rec(mm, NAME)));
+}
+
+/* 0 makes a table of a page whose writable mapping 1 takes away. */
+static void thread_gone(unsigned me)
+{
+	if (!me) {
+		pin_name();
+		return;
+	}
+	map(0);
+	atomic_store_explicit(&over, true, memory_order_release);
+}
+
+LITMUS(pin_gone, "pt_rw", "no writable translation of a page table is left in a TLB", 2, 2,
+       setup_cached, thread_gone, check_both);
+
+/* The same where the mapping is the first one, and short. */
+static void thread_first(unsigned me)
+{
+	if (!me) {
+		pin_name();
+		return;
+	}
+	map(NAME);
+	if (writable())
+		atomic_store_explicit(&cached, true, memory_order_relaxed);
+	map(0);
+	atomic_store_explicit(&over, true, memory_order_release);
+}
+
+LITMUS(pin_first, "pt_rw_first", "the same for a page mapped just then", 2, 2, setup_clean,
+       thread_first, check_both);
+
+static void thread_last(unsigned me)
+{
+	if (!me) {
+		pin_name();
+		return;
+	}
+	map(NAME);
+	atomic_store_explicit(&over, true, memory_order_release);
+}
+
+LITMUS(pin_last, "pt_rw_last", "a page table has no writable leaf", 2, 2, setup_clean, thread_last,
+       check_both);
+
+/* The leaf comes with the table that it is in. */
+static void setup_filled(void)
+{
+	setup_clean();
+	atomic_store(&table->hw.gpt[at], (uint64_t)NAME << PAGE_SHIFT | FLAGS);
+	if (mm_unpin(mm, GFN(TABLE)) || mm_reap(mm))
+		litmus_fail("not unpinned");
+	table = NULL; /* its frame will be another's */
+	world_settle();
+}
+
+static void thread_filled(unsigned me)
+{
+	if (!me) {
+		pin_name();
+		return;
+	}
+	mm_pin(mm, GFN(TABLE), 1);
+	atomic_store_explicit(&over, true, memory_order_release);
+}
+
+static void check_filled(void)
+{
+	table = pt_of(p2m_rec(mm, TABLE));
+	LITMUS_ASSERT(!table || !both());
+}
+
+LITMUS(pin_filled, "pt_rw_filled", "the same when another table is made", 2, 2, setup_filled,
+       thread_filled, check_filled);
+
+/* The table is let go, and the page mapped again, before its maker flushes. */
+static void flush_renewed(uint64_t va)
+{
+	(void)va;
+	if (this_pcpu()->id)
+		return;
+	atomic_store(&cached, writable());
+	if (!renewed && writable()) {
+		renewed = true;
+		map(0);
+	}
+}
+
+static void setup_renewed(void)
+{
+	setup_cached();
+	host_tlb_hook = flush_renewed;
+}
+
+static void thread_renewed(unsigned me)
+{
+	struct mm_ctx c = ctx_begin(mm);
+	struct page_info *pi;
+
+	(void)me;
+	map(0);
+	if (table_get(&c, NAME, 1, &pi))
+		litmus_fail("no table");
+	table_put(&c, pi);
+	map(NAME);
+	ctx_end(&c);
+	LITMUS_ASSERT(renewed && atomic_load(&cached) && !writable());
+	LITMUS_ASSERT(!mm_reap(mm) && !mm_pin(mm, GFN(NAME), 1));
+	LITMUS_ASSERT(!atomic_load(&cached));
+}
+
+LITMUS(pin_renewed, "pt_rw_renewed", "the same when it was mapped in between", 1, 2, setup_renewed,
+       thread_renewed, NULL);
+
+/* Two get the table, one of whom makes it and flushes. */
+static void thread_both(unsigned me)
+{
+	struct mm_ctx c = ctx_begin(mm);
+
+	LITMUS_ASSERT(table_get(&c, NAME, 1, &made[me]) == 0);
+	ctx_end(&c);
+	if (me) {
+		atomic_store_explicit(&over, true, memory_order_release);
+		return;
+	}
+	while (!atomic_load_explicit(&over, memory_order_acquire)) {
+		tlb_serve();
+		cpu_relax();
+	}
+}
+
+static void setup_both(void)
+{
+	setup_cached();
+	map(0);
+}
+
+static void check_refs_both(void)
+{
+	LITMUS_ASSERT(made[0] == made[1]);
+	LITMUS_ASSERT(PT_REFS(atomic_load(&p2m_rec(mm, NAME)->pt)) == 2);
+}
+
+LITMUS(pin_both, "pt_rw_both", "references are kept when PT_RW goes", 2, 2, setup_both, thread_both,
+       check_refs_both);
+
 /* ---- records ---- */
 
 #define FAR 40000
