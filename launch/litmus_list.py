@@ -56,7 +56,6 @@ EXCUSED: tuple[Excused, ...] = (
 
 # Edges that no litmus test makes: why, and what looks at them instead.
 ELSEWHERE: dict[str, str] = {
-    "frame_rec": "a frame goes over to another use while a scanner looks whose it is; torture",
     "gdt_pages": "x86 only; the boots of mini-proc under QEMU",
     "memctl_msg": "the pattern of watchdog_msg; tests/test_memctl.c",
     "memctl_pump": "the pattern of watchdog_msg; tests/test_memctl.c",

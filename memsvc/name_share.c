@@ -35,6 +35,7 @@ static enum name_state state_of(struct mm *mm, uint64_t gfn, uint64_t word)
 
 static bool is_settled(uint64_t word)
 {
+	/* PAIRS: settled */
 	return word & P2M_GUARD && atomic_load_explicit(&page_of(p2m_mfn(word))->dom.settled,
 							memory_order_acquire) == word;
 }
@@ -96,7 +97,7 @@ uint64_t name_settled_word(struct mm *mm, gfn_t gfn)
 {
 	uint64_t word = word_of(p2m_rec(mm, gfn.v));
 
-	return is_settled(word) ? word : 0; /* PAIRS: settled */
+	return is_settled(word) ? word : 0;
 }
 
 bool name_of_frame(mfn_t m, struct mm **mm, gfn_t *gfn, uint64_t *word)

@@ -15,7 +15,7 @@
 #define CELLS (1u << 17) /* 8-byte words of memory touched in one execution, at most half of it */
 #define SHADOWS 8
 #define ARENA (256UL << 20)
-#define OLD_STORES 3 /* how far back a load may look */
+#define OLD_STORES 4 /* how far back a load may look */
 
 struct view {
 	unsigned n;

@@ -1,33 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* memsvc/: names, the P2M and page tables of one domain, used by several pCPUs at once. */
-#include "memsvc/name.h"
-
-#include "memsvc/pt.h"
-#include "stress/litmus/tests/world.h"
-
-#define TABLE 10 /* name of an L1 */
-#define NAME 20	 /* what its entries map */
-#define FLAGS (PTE_P | PTE_RW | PTE_A | PTE_D)
-
-static struct domain *dom;
-static struct mm *mm;
-static struct page_info *table;
-static unsigned at; /* entry: linear or not */
-
-static void setup(unsigned cpus)
-{
-	world_memory(cpus);
-	dom = world_domain("a", cpus, 64);
-	mm = &dom->mm;
-	world_settle();
-	/* A vCPU's unfinished work is its own. */
-	for (unsigned i = 0; i < cpus; i++)
-		pcpu_get(i)->current = dom->vcpu[i];
-	at = 3;
-	if (mm_pin(mm, GFN(TABLE), 1))
-		litmus_fail("not pinned");
-	table = pt_of(p2m_rec(mm, TABLE));
-}
+#include "stress/litmus/tests/names.h"
 
 static int map(uint64_t gfn)
 {
@@ -36,11 +9,6 @@ static int map(uint64_t gfn)
 
 	ctx_end(&c);
 	return rc;
-}
-
-static uint64_t hw(void)
-{
-	return atomic_load(&hw_entries(table)[at]);
 }
 
 /* The hardware's entry is for the frame that the guest's entry names now, or absent. */
@@ -201,7 +169,7 @@ LITMUS(table_make, "pt_make", "a name has one table, which is whole when found",
 
 /* Of pCPU 0's TLB: it has the leaf; it has got it back after a flush. */
 static _Atomic bool cached;
-static bool renewed;
+static bool renewed, pinned;
 static _Atomic bool over;
 
 static bool writable(void)
@@ -226,7 +194,7 @@ static void setup_clean(void)
 	setup(2);
 	atomic_store(&cached, false);
 	atomic_store(&over, false);
-	renewed = false;
+	renewed = pinned = false;
 	host_tlb_hook = flush_cached;
 	tlb_note_load(mm);
 }
@@ -241,8 +209,8 @@ static void setup_cached(void)
 
 static void pin_name(void)
 {
-	if (!mm_pin(mm, GFN(NAME), 1))
-		LITMUS_ASSERT(!atomic_load_explicit(&cached, memory_order_relaxed));
+	pinned = !mm_pin(mm, GFN(NAME), 1);
+	LITMUS_ASSERT(!pinned || !atomic_load_explicit(&cached, memory_order_relaxed));
 	/* A walk by the hardware. */
 	if (table && writable())
 		atomic_store_explicit(&cached, true, memory_order_relaxed);
@@ -254,6 +222,7 @@ static void pin_name(void)
 
 static void check_both(void)
 {
+	LITMUS_ASSERT(pinned == rec_is_table(p2m_rec(mm, NAME)));
 	LITMUS_ASSERT(!both());
 	LITMUS_ASSERT(!atomic_load(&cached) || !rec_is_table(p2m_rec(mm, NAME)));
 }
@@ -410,7 +379,7 @@ LITMUS(pin_both, "pt_rw_both", "references are kept when PT_RW goes", 2, 2, setu
 static void setup_records(void)
 {
 	world_memory(2);
-	dom = world_domain("a", 1, FAR + 64);
+	dom = world_domain_of("a", 1, FAR + 64, 64);
 	mm = &dom->mm;
 }
 

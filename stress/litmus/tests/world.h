@@ -33,13 +33,14 @@ static inline void world_memory(unsigned cpus)
 	host_become(0);
 }
 
-/* With @pages private names, its vCPUs up but not running. */
-static inline struct domain *world_domain(const char *name, unsigned vcpus, unsigned pages)
+/* With @names names, the first @pages of them private, its vCPUs up but not running. */
+static inline struct domain *world_domain_of(const char *name, unsigned vcpus, unsigned names,
+					     unsigned pages)
 {
 	struct domain_params p = {.name = name,
 				  .kind = "litmus",
 				  .vcpus = vcpus,
-				  .nr_pages = MAX(pages, 64u),
+				  .nr_pages = names,
 				  .sched = {.weight = 256}};
 	struct domain *d;
 
@@ -51,6 +52,12 @@ static inline struct domain *world_domain(const char *name, unsigned vcpus, unsi
 		d->vcpu[i]->info->evtchn_upcall_mask = 0;
 	}
 	return d;
+}
+
+/* The same with the names that @pages need, 64 at least. */
+static inline struct domain *world_domain(const char *name, unsigned vcpus, unsigned pages)
+{
+	return world_domain_of(name, vcpus, MAX(pages, 64u), pages);
 }
 
 static inline void world_settle(void)
