@@ -74,12 +74,12 @@ stress() {
 
 # What allocates, fills and verifies memory, a quarter of it with four vCPUs, and forks to share it. What stress-ng itself
 # and its temporary files take comes on top, and the OOM killer is no business of this test: so malloc, which by
-# default keeps up to 65536 blocks, whose page tables alone take 13 MiB, keeps fewer.
+# default keeps up to 65536 blocks at once, keeps no more than half of the memory.
 memstress() {
 	mib=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 / 32))
 	run_stress "$1" --vm "$cpus" --vm-method all --vm-bytes "${mib}m" --vm-rw 1 \
 		--vm-rw-bytes "${mib}m" --mmap 1 --mmap-bytes "${mib}m" --mremap 1 \
-		--mremap-bytes "${mib}m" --malloc 1 --malloc-bytes "${mib}m" --malloc-max 1024 --fork 1
+		--mremap-bytes "${mib}m" --malloc 1 --malloc-bytes "${mib}m" --malloc-max 16 --fork 1
 }
 
 # Answers what is typed at the console until that is "end": each time with a

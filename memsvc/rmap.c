@@ -293,19 +293,25 @@ int rmap_claim(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t loc)
 	return -XEN_ENOMEM;
 }
 
-struct gfn_rec *rmap_claimed(uint64_t loc)
+static inline struct gfn_rec *claimed_in(_Atomic uint32_t *w, uint64_t loc)
 {
-	_Atomic uint32_t *w = name_word(loc);
 	uint32_t name = w ? atomic_load(w) : 0;
 
 	return name ? p2m_rec(table_mm(page_of(MFN(loc >> 9))), name - 1) : NULL;
 }
 
+struct gfn_rec *rmap_claimed(uint64_t loc)
+{
+	return claimed_in(name_word(loc), loc);
+}
+
 void rmap_release(uint64_t loc)
 {
-	rmap_del(rmap_claimed(loc), loc);
+	_Atomic uint32_t *w = name_word(loc);
+
+	rmap_del(claimed_in(w, loc), loc);
 	/* The next mapper's claim comes after the copy is out. */
-	atomic_store(name_word(loc), 0);
+	atomic_store(w, 0);
 }
 
 static _Atomic uint64_t *entry_at(uint64_t loc)

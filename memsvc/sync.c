@@ -150,12 +150,13 @@ static int enter_pending(struct mm_ctx *c, _Atomic uint64_t *hwp, uint64_t loc, 
 	return atomic_compare_exchange_strong(hwp, &expect, new) ? 0 : LOOK_AGAIN;
 }
 
-/* enter_steady() for a frame behind a word with RO set. */
+/* enter_steady() for guest leaf @g and a frame behind a word with RO set. */
 static __attribute__((noinline)) int enter_unsteady(struct mm_ctx *c, struct page_info *pi,
-						    unsigned i, struct gfn_rec *rec, uint64_t gfn,
-						    uint64_t word, uint64_t new)
+						    unsigned i, struct gfn_rec *rec, uint64_t g,
+						    uint64_t word)
 {
-	uint64_t loc = rmap_loc(mfn_of(pi), i);
+	uint64_t loc = rmap_loc(mfn_of(pi), i), gfn = pte_frame(g);
+	uint64_t new = translate(g, word, false);
 	_Atomic uint64_t *hwp = &hw_entries(pi)[i];
 	uint64_t old = atomic_load_explicit(hwp, memory_order_relaxed);
 
@@ -196,7 +197,7 @@ static inline __attribute__((always_inline)) int leaf_enter(struct mm_ctx *c, st
 	if (likely(!new || !(word & P2M_RO)))
 		rc = enter_steady(c, pi, i, rec, pte_frame(g), new);
 	else
-		rc = enter_unsteady(c, pi, i, rec, pte_frame(g), word, new);
+		rc = enter_unsteady(c, pi, i, rec, g, word);
 	if (unlikely(rc)) {
 		if (rc == LOOK_AGAIN)
 			return rc;

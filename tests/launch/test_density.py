@@ -62,7 +62,7 @@ class Density(unittest.TestCase):
     def test_one_boot(self) -> None:
         sample = Sample(70.5, 1, {}, {"given": 49152, "used": 30000, "saved": 9000})
         ran = Ran({name: ["load: ready ms=%d" % ready, ENDED % units] for name, ready, units in
-                   (("linux1", 58000, 70), ("linux2", 59000, 74))}, Results({}))
+                   (("linux1", 58000, 70), ("linux2", 59000, 74))}, Results({}), 1 << 30)
         ran.results.memory.series = [Sample(10, 0), sample, Sample(99, 2)]
         with mock.patch.object(density_linux.minis, "run", lambda *_: ran), linux_files(), \
                 mock.patch.object(density_linux.build, "hypervisor", lambda: Path("b")):
