@@ -79,7 +79,7 @@ memstress() {
 	mib=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 / 32))
 	run_stress "$1" --vm "$cpus" --vm-method all --vm-bytes "${mib}m" --vm-rw 1 \
 		--vm-rw-bytes "${mib}m" --mmap 1 --mmap-bytes "${mib}m" --mremap 1 \
-		--mremap-bytes "${mib}m" --malloc 1 --malloc-bytes "${mib}m" --malloc-max 16 --fork 1
+		--mremap-bytes "${mib}m" --malloc 1 --malloc-bytes "$((mib * 512))k" --malloc-max 32 --fork 1
 }
 
 # Answers what is typed at the console until that is "end": each time with a

@@ -21,7 +21,7 @@ LOAD = ["linux,vcpus=4,mem=256M,cmdline=xylem.task=memstress=600",
 KNOWN = [("TLB shootdown", "wait"), ("inbox", "cas"), ("unit's state", "cas"),
          ("unit's message flag", "cas"), ("hardware leaf entry", "cas"), ("frame's state", "cas"),
          ("page table, get", "cas"), ("page table, put", "cas"), ("name to be touched", "cas"),
-         ("depot of free frames, get", "cas"), ("lowest free event port", "cas")]
+         ("depot of free frames, get", "cas"), ("free event port", "cas")]
 
 
 def judge(early: dict[str, Any], late: dict[str, Any]) -> list[str]:
