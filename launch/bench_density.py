@@ -138,25 +138,27 @@ def memory(guests: int, timeout: float) -> dict[str, Any]:
             "own_frames": own / guests, "kinds": kinds}
 
 
+def throughput_chart(of: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Work against the ideal, by the number of guests."""
+    return {"title": f"Throughput of {of}", "x": "guests", "y": "of the ideal",
+            "ymin": 0, "ymax": 1.1, "levels": [{"name": "ideal", "y": 1}],
+            "series": [{"name": "measured", "marks": True,
+                        "points": [[row["guests"], row["ratio"]] for row in rows]}]}
+
+
 def charts(data: dict[str, Any]) -> list[dict[str, Any]]:
     """The experiment's pictures."""
     out: list[dict[str, Any]] = []
     rows = data.get("busy", [])
     if len(rows) > 1:
-        out.append({"title": "Throughput of busy guests", "x": "guests", "y": "of the ideal",
-                    "ymin": 0, "ymax": 1.1, "levels": [{"name": "ideal", "y": 1}],
-                    "series": [{"name": "measured", "marks": True,
-                                "points": [[row["guests"], row["ratio"]] for row in rows]}]})
+        out.append(throughput_chart("busy guests", rows))
         out.append({"title": "Wake-up latency beside them", "x": "guests", "y": "us",
                     "series": [{"name": key, "marks": True, "points":
                                 [[row["guests"], row[f"wake_{key}_us"]] for row in rows]}
                                for key in ("p50", "p99")]})
     linux = data.get("linux", [])
     if len(linux) > 1:
-        out.append({"title": "Throughput of busy Linux guests", "x": "guests", "y": "of the ideal",
-                    "ymin": 0, "ymax": 1.1, "levels": [{"name": "ideal", "y": 1}],
-                    "series": [{"name": "measured", "marks": True,
-                                "points": [[row["guests"], row["ratio"]] for row in linux]}]})
+        out.append(throughput_chart("busy Linux guests", linux))
     kinds = data.get("memory", {}).get("kinds", {})
     if kinds:
         out.append({"title": "Hypervisor memory of an idle mini domain", "x": "", "y": "KiB",

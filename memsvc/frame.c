@@ -150,20 +150,19 @@ static bool stretch_take(unsigned cpu, uint64_t *at)
  * together claim is a fraction of what is left. */
 static bool claim(struct pcpu *p, uint64_t *at)
 {
-	uint64_t left = index_end(), n = RUN, used;
+	uint64_t end = index_end(), n = RUN;
+	uint64_t used = atomic_load_explicit(&shared.bump, memory_order_relaxed);
 
-	used = atomic_load_explicit(&shared.bump, memory_order_relaxed);
-	if (used >= left)
+	if (used >= end)
 		return false;
-	left -= used;
 	if (p)
-		n = MIN(MAX(left / 16 / nr_pcpus() / RUN, 1UL) * RUN, STRETCH_MAX);
+		n = MIN(MAX((end - used) / 16 / nr_pcpus() / RUN, 1UL) * RUN, STRETCH_MAX);
 	*at = atomic_fetch_add_explicit(&shared.bump, n, memory_order_relaxed);
-	if (*at >= index_end())
+	if (*at >= end)
 		return false;
 	if (n > RUN)
 		atomic_store_explicit(&stretches[p->id].word,
-				      (*at / RUN + 1) << 32 | MIN(*at + n, index_end()) / RUN,
+				      (*at / RUN + 1) << 32 | MIN(*at + n, end) / RUN,
 				      memory_order_relaxed);
 	return true;
 }
