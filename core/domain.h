@@ -49,6 +49,12 @@ enum vcpu_starting {
 	VS_STOP	     /* not to be started any more */
 };
 
+/* A wait for memory: when it began and was last met, in ns; whether it was logged. */
+struct shortage {
+	uint64_t since, last;
+	bool told;
+};
+
 struct vcpu {
 	struct sched_unit unit; /* scheduling state, runstate; percpu/sched.h */
 	struct domain *domain;
@@ -67,9 +73,9 @@ struct vcpu {
 	struct timer periodic;
 	struct timer poll_timer;
 
-	/* (cur) memory_wait(): when it began to wait and last waited, in ns; for which address. */
-	uint64_t short_since, short_last, short_at;
-	bool short_told;
+	/* (cur) memory_wait(), and for which address. */
+	struct shortage shortage;
+	uint64_t short_at;
 	uint8_t timers_moving;	      /* which were armed when it left its last home */
 	_Atomic uint64_t periodic_ns; /* (any) period asked for, 0 none */
 	struct inbox_msg ctl_msg;     /* makes its home look at periodic_ns and is_up */

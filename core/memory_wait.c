@@ -15,11 +15,23 @@
 
 static struct counter nr_waits = {.name = "memory_waits"};
 
-/* A pCPU whose reserve is low. Its own. */
-static struct drought {
-	uint64_t since, last;
-	bool told;
+/* Of each pCPU whose reserve is low. Its own. */
+static struct {
+	struct shortage s;
 } CACHE_ALIGNED droughts[MAX_PCPUS];
+
+/* How long @s has lasted; @other: it is another one than before. *@tell: once, when it gets long. */
+static uint64_t lasted(struct shortage *s, uint64_t now, bool other, bool *tell)
+{
+	if (other || now - s->last > GAP_NS) {
+		s->since = now;
+		s->told = false;
+	}
+	s->last = now;
+	*tell = now - s->since > TELL_NS && !s->told;
+	s->told |= *tell;
+	return now - s->since;
+}
 
 /* Asleep until the timer, or earlier with an event, which can't be taken yet. */
 static void doze(struct vcpu *v, uint64_t now)
@@ -37,23 +49,17 @@ static void doze(struct vcpu *v, uint64_t now)
 void memory_wait(struct vcpu *v, uint64_t va)
 {
 	uint64_t now = arch_now_ns(), waited;
+	bool tell;
 
 	counter_register(&nr_waits);
 	counter_inc(&nr_waits);
 	if (!memctl_must_wait(v->domain))
 		memctl_kick(); /* an allocation failed */
 	/* Another address: the last one was served. */
-	if (now - v->short_last > GAP_NS || v->short_at != va) {
-		v->short_since = now;
-		v->short_told = false;
-	}
-	v->short_last = now;
+	waited = lasted(&v->shortage, now, v->short_at != va, &tell);
 	v->short_at = va;
-	waited = now - v->short_since;
-	if (waited > TELL_NS && !v->short_told) {
-		v->short_told = true;
+	if (tell)
 		printk("%s: vCPU %u waits for memory", v->domain->name, v->id);
-	}
 	if (waited > PATIENCE_NS && (memctl_may_end(now) || waited > HURRY * PATIENCE_NS)) {
 		domain_crash(v->domain, "out of memory: the host had no frame for it in %lu s",
 			     (unsigned long)(waited / NS_PER_SEC));
@@ -64,9 +70,9 @@ void memory_wait(struct vcpu *v, uint64_t va)
 
 bool memory_wait_reserve(struct pcpu *p)
 {
-	struct drought *d = &droughts[p->id];
 	struct vcpu *v = p->current;
 	uint64_t now, waited;
+	bool tell;
 
 	if (likely(page_cache_refill(&p->pages)) || !v)
 		return true;
@@ -74,16 +80,9 @@ bool memory_wait_reserve(struct pcpu *p)
 	counter_register(&nr_waits);
 	counter_inc(&nr_waits);
 	memctl_kick();
-	if (now - d->last > GAP_NS) {
-		d->since = now;
-		d->told = false;
-	}
-	d->last = now;
-	waited = now - d->since;
-	if (waited > TELL_NS && !d->told) {
-		d->told = true;
+	waited = lasted(&droughts[p->id].s, now, false, &tell);
+	if (tell)
 		printk("pCPU %u: its guests wait, the reserve of frames is used up", p->id);
-	}
 	p->work |= WORK_RESCHED;
 	/* Those that have more than their share go first. */
 	if (waited > (atomic_load_explicit(&v->domain->mm.over, memory_order_relaxed) ? 1 : 2) *
