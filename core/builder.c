@@ -141,8 +141,12 @@ static int check_pin(struct build *b, const struct guest_config *g)
 
 	if (!g->pinned)
 		return 0;
-	for_each_cpu_in(cpu, &g->pin) if (cpu >= nr_pcpus()) return refuse(
-		b, XEN_EINVAL, "pin=: there is no pCPU %u, only 0 to %u", cpu, nr_pcpus() - 1);
+	for_each_cpu_in(cpu, &g->pin)
+	{
+		if (cpu >= nr_pcpus())
+			return refuse(b, XEN_EINVAL, "pin=: there is no pCPU %u, only 0 to %u", cpu,
+				      nr_pcpus() - 1);
+	}
 	return 0;
 }
 

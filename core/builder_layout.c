@@ -7,8 +7,6 @@
 
 #define PADDING_PAGES (512 * 1024 / PAGE_SIZE)
 #define REGION_ALIGN (4UL << 20)
-#define HOLE_START 0xffff800000000000ULL
-#define HOLE_END 0xffff880000000000ULL
 #define L4_SLOT(va) (((va) >> 39) & 511)
 
 /* Tables of one level, each covering 2^shift bytes, that map [va, va + len). */
@@ -29,9 +27,9 @@ static bool guest_range(uint64_t va, uint64_t len)
 
 	if (len == 0 || last < va)
 		return false;
-	if (va < HOLE_START)
+	if (va < HYPERVISOR_VIRT_START)
 		return last >> 47 == 0;
-	return va >= HOLE_END;
+	return va >= HYPERVISOR_VIRT_END;
 }
 
 /* The P2M goes to the address of the INIT_P2M note when that has its own slots in the L4. */

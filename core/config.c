@@ -96,34 +96,16 @@ static const char *take_value(const struct word *w, char *out, size_t room)
 	return NULL;
 }
 
-/* A decimal number at *@s; moves it on. */
-static bool parse_u64(const char **s, uint64_t *out)
-{
-	const char *p = *s;
-	uint64_t v = 0;
-
-	if (*p < '0' || *p > '9')
-		return false;
-	for (; *p >= '0' && *p <= '9'; p++) {
-		if (v > (UINT64_MAX - 9) / 10)
-			return false;
-		v = v * 10 + (uint64_t)(*p - '0');
-	}
-	*s = p;
-	*out = v;
-	return true;
-}
-
 static bool parse_whole(const char *s, uint64_t min, uint64_t max, uint64_t *out)
 {
-	return parse_u64(&s, out) && *s == 0 && *out >= min && *out <= max;
+	return str_decimal(s, out) && *out >= min && *out <= max;
 }
 
 bool config_parse_size(const char *s, uint64_t *bytes)
 {
 	unsigned shift = 20;
 
-	if (!parse_u64(&s, bytes))
+	if (!str_u64(&s, bytes))
 		return false;
 	if (*s) {
 		switch (*s++ | 0x20) {
@@ -154,12 +136,12 @@ bool config_parse_pin(const char *s, bool *pinned, cpumask_t *mask)
 	for (;;) {
 		uint64_t a, b;
 
-		if (!parse_u64(&s, &a))
+		if (!str_u64(&s, &a))
 			return false;
 		b = a;
 		if (*s == '-') {
 			s++;
-			if (!parse_u64(&s, &b))
+			if (!str_u64(&s, &b))
 				return false;
 		}
 		if (b < a || b >= MAX_PCPUS)
@@ -183,7 +165,7 @@ static bool parse_warp(const char *s, struct guest_config *g)
 		return true;
 	}
 	for (unsigned i = 0; i < 3; i++) {
-		if (!parse_u64(&s, &v[i]) || v[i] > MAX_US)
+		if (!str_u64(&s, &v[i]) || v[i] > MAX_US)
 			return false;
 		if (*s++ != (i < 2 ? ':' : 0))
 			return false;

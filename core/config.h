@@ -95,7 +95,8 @@ bool config_parse_size(const char *s, uint64_t *bytes);
 /** config_parse_pin() - "all" (*pinned false) or ranges joined by '+', as "0-3+5". */
 bool config_parse_pin(const char *s, bool *pinned, cpumask_t *mask);
 
-/** config_name_ok() - whether a guest may be called so: letters, digits, '-', '_' and '.', up to 31. */
+/** config_name_ok() - whether a guest's name has these only: letters, digits, '-', '_' and '.'. The
+ * length, up to CONFIG_NAME_MAX - 1, is the caller's to check. */
 bool config_name_ok(const char *s);
 
 /** boot_module_find() - the module with this id, or NULL. */

@@ -46,16 +46,6 @@ static const struct command commands[] = {
 	{"mem-period", XYLEM_SET_record_ms, false},
 };
 
-static bool decimal(const char *s, uint64_t *v)
-{
-	*v = 0;
-	if (!*s)
-		return false;
-	for (; *s >= '0' && *s <= '9' && *v < UINT64_MAX / 20; s++)
-		*v = *v * 10 + (uint64_t)(*s - '0');
-	return *s == 0;
-}
-
 /* ---- settings ---- */
 
 int control_setting(const char *key, const char *value)
@@ -66,9 +56,9 @@ int control_setting(const char *key, const char *value)
 	if (rc == -XEN_ENOENT && strncmp(key, "share.", 6) == 0)
 		rc = scan_setting(key + 6, value) ? 0 : -XEN_EINVAL;
 	if (rc == -XEN_ENOENT && strcmp(key, "mem.record_ms") == 0)
-		rc = decimal(value, &v) ? mem_stats_set_period(v) : -XEN_EINVAL;
+		rc = str_decimal(value, &v) ? mem_stats_set_period(v) : -XEN_EINVAL;
 	if (rc == -XEN_ENOENT && strcmp(key, "profile.locks") == 0) {
-		rc = decimal(value, &v) && v <= 1 ? 0 : -XEN_EINVAL;
+		rc = str_decimal(value, &v) && v <= 1 ? 0 : -XEN_EINVAL;
 		if (!rc)
 			contention_report_at_end(v);
 	}
@@ -104,7 +94,7 @@ int control_apply(const struct xylem_control *c)
 		d = c->domid <= MAX_DOMAINS ? domain_by_id((domid_t)c->domid) : NULL;
 		return d ? apply_to_domain(c, d) : -XEN_ESRCH;
 	case XYLEM_SET_tax:
-		return c->value <= 100 ? memctl_set_tax((unsigned)c->value) : -XEN_EINVAL;
+		return memctl_set_tax(c->value);
 	case XYLEM_SET_scan_rate_all:
 		if (c->value > SCAN_RATE_MAX)
 			return -XEN_EINVAL;
@@ -199,7 +189,7 @@ static void run_command(const struct command *c, char *words[], char *error)
 	}
 	if (c->what == XYLEM_SET_balloon && strcmp(number, "auto") == 0) {
 		op.value = XYLEM_BALLOON_AUTO;
-	} else if (!decimal(number, &op.value)) {
+	} else if (!str_decimal(number, &op.value)) {
 		fmt_snprintf(error, ERROR_MAX, "%s: '%s' is not a number", c->name, number);
 		return;
 	}
@@ -299,7 +289,7 @@ void control_line(char *line, char *answer, size_t size)
 	uint64_t id = 0;
 	bool later = false;
 
-	if (!n || !decimal(words[0], &id))
+	if (!n || !str_decimal(words[0], &id))
 		fmt_snprintf(error, sizeof(error), "'%s' is not an id", n ? words[0] : "");
 	else
 		dispatch(id, words + 1, n - 1, error, &later);

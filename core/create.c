@@ -96,11 +96,7 @@ static void started(struct creation *c, struct domain *d)
 	r->mem_kib = c->guest.mem_bytes >> 10;
 	r->gone = record_gone;
 	atomic_fetch_add(&c->users, 1);
-	d->record = r;
-	domain_start(d);
-	/* Either the `q` command's domains_end_all() finds it, or this sees the command. */
-	if (domains_ending())
-		domain_end(d, END_KILLED, "ended on request");
+	domains_start(d, r);
 }
 
 /* False: there is no memory for it now, and more may come. */

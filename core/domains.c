@@ -22,6 +22,7 @@
 #define BUILD_LATER_NS (10 * NS_PER_US) /* between two builds other work gets its turn */
 #define BUILD_RETRY_NS (10 * NS_PER_MS) /* while others are made to give up memory */
 #define BUILD_WAIT_NS (120 * NS_PER_SEC)
+#define ENDED "ended on request"
 
 /* One page for each guest to be built, freed after. */
 struct build_job {
@@ -142,7 +143,16 @@ static void quit(void)
 		return;
 	printk("ending all domains on request");
 	mem_stats_freeze();
-	domains_end_all(END_KILLED, "ended on request");
+	domains_end_all(END_KILLED, ENDED);
+}
+
+void domains_start(struct domain *d, struct guest_record *r)
+{
+	d->record = r;
+	domain_start(d);
+	/* Either the command's domains_end_all() finds it, or this sees the command. */
+	if (domains_ending())
+		domain_end(d, END_KILLED, ENDED);
 }
 
 /* ---- building ---- */
@@ -163,8 +173,8 @@ static bool build(struct build_job *job, bool may_wait)
 	char why[sizeof(r->reason)];
 	int rc;
 
-	if (atomic_load(&run.ended)) {
-		guest_failed(r, END_KILLED, "ended on request");
+	if (domains_ending()) {
+		guest_failed(r, END_KILLED, ENDED);
 		return true;
 	}
 	rc = domain_build(&job->guest, (domid_t)(r - run.records + 1), run.mods, run.nr_mods, &d,
@@ -175,14 +185,10 @@ static bool build(struct build_job *job, bool may_wait)
 		guest_failed(r, END_FAILED, why);
 		return true;
 	}
-	d->record = r;
 	d->control = strcmp(d->name, run.control) == 0;
 	if (strcmp(d->name, run.attach) == 0)
 		console_attach(d);
-	domain_start(d);
-	/* Either the command's domains_end_all() finds it, or this sees the command. */
-	if (atomic_load(&run.ended))
-		domain_end(d, END_KILLED, "ended on request");
+	domains_start(d, r);
 	return true;
 }
 
@@ -245,16 +251,6 @@ bool domains_configured(const char *name)
 	return false;
 }
 
-static bool number(const char *s, uint64_t *v)
-{
-	*v = 0;
-	if (!*s)
-		return false;
-	for (; *s >= '0' && *s <= '9' && *v < UINT64_MAX / 20; s++)
-		*v = *v * 10 + (uint64_t)(*s - '0');
-	return *s == 0;
-}
-
 static void config_error(const char *text)
 {
 	run.config_errors++;
@@ -274,13 +270,12 @@ static void apply_setting(void)
 		str_copy(run.control, item.value, sizeof(run.control));
 		return;
 	}
-	if (strcmp(item.key, "allowance_us") == 0 && number(item.value, &v) && v && v <= 1000000) {
+	if (strcmp(item.key, "allowance_us") == 0 && str_decimal(item.value, &v) && v &&
+	    v <= 1000000) {
 		sched_set_allowance(v * NS_PER_US);
 		return;
 	}
 	if (control_setting(item.key, item.value) == 0)
-		return;
-	if (strncmp(item.key, "share.", 6) == 0 && scan_setting(item.key + 6, item.value))
 		return;
 	fmt_snprintf(text, sizeof(text), "line %u: set %s %s: unknown key or bad value", item.line,
 		     item.key, item.value);

@@ -22,6 +22,12 @@ int domains_build(const struct guest_config *g, struct domain **out, char *why, 
 bool domains_hold(void);
 void domains_release(void);
 
+/**
+ * domains_start() - domain_start() of one just built; @r is what becomes its record. When the `q`
+ * command has come, it ends at once. RCU section, any pCPU.
+ */
+void domains_start(struct domain *d, struct guest_record *r);
+
 /** domains_ending() - the `q` command has come: start nothing more. Any pCPU. */
 bool domains_ending(void);
 

@@ -8,11 +8,10 @@
 #include "core/xen_errno.h"
 
 #include <xen/elfnote.h>
+#include <xen/xen.h>
 
-#define MAX_NOTES 256			 /* far above any kernel's */
-#define MAX_PADDR (1ULL << 44)		 /* names fit 32 bits */
-#define HOLE_START 0xffff800000000000ULL /* the hypervisor's part of the address space */
-#define HOLE_END 0xffff880000000000ULL
+#define MAX_NOTES 256	       /* far above any kernel's */
+#define MAX_PADDR (1ULL << 44) /* names fit 32 bits */
 
 struct parse {
 	const uint8_t *image;
@@ -299,9 +298,9 @@ static int check_addresses(struct parse *p)
 	if (k->virt_base > UINT64_MAX - k->kend)
 		return refuse(p, "the kernel's virtual addresses wrap");
 	last = k->virt_base + k->kend - 1;
-	if ((last < HOLE_START && last >> 47) ||
-	    (k->virt_base < HOLE_START && k->virt_base >> 47) ||
-	    (k->virt_base < HOLE_END && last >= HOLE_START))
+	if ((last < HYPERVISOR_VIRT_START && last >> 47) ||
+	    (k->virt_base < HYPERVISOR_VIRT_START && k->virt_base >> 47) ||
+	    (k->virt_base < HYPERVISOR_VIRT_END && last >= HYPERVISOR_VIRT_START))
 		return refuse(p, "the kernel's virtual addresses %#lx to %#lx are not a guest's",
 			      (unsigned long)k->virt_base, (unsigned long)last);
 	if (k->entry < k->virt_base + k->kstart || k->entry > last)

@@ -10,7 +10,6 @@
 /* The ABI version guests may rely on; the product's own name is in extraversion. */
 #define XEN_ABI_MAJOR 4
 #define XEN_ABI_MINOR 17
-#define M2P_START 0xffff800000000000ULL
 
 /*
  * Page tables are translated, so all machine frames are fine for an L4; MMU_PT_UPDATE_PRESERVE_AD
@@ -77,7 +76,7 @@ long do_xen_version(uint64_t cmd, uint64_t arg)
 	case XENVER_changeset:
 		return give_string(arg, "xylem", sizeof(xen_changeset_info_t));
 	case XENVER_platform_parameters: {
-		struct xen_platform_parameters p = {.virt_start = M2P_START};
+		struct xen_platform_parameters p = {.virt_start = MACH2PHYS_VIRT_START};
 
 		return give(arg, &p, sizeof(p));
 	}

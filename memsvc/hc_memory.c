@@ -149,8 +149,8 @@ static long memory_map(struct mm *mm, uint64_t arg)
 static long machphys_mapping(uint64_t arg)
 {
 	struct xen_machphys_mapping m = {
-		.v_start = M2P_VIRT_START,
-		.v_end = M2P_VIRT_START + (mm_m2p_frames() << PAGE_SHIFT),
+		.v_start = MACH2PHYS_VIRT_START,
+		.v_end = MACH2PHYS_VIRT_START + (mm_m2p_frames() << PAGE_SHIFT),
 		.max_mfn = mm_m2p_max(),
 	};
 

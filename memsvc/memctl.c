@@ -44,16 +44,6 @@ static const struct setting {
 	{"mem.swap_reserve", &memctl.swap_reserve, 1, 0, 90},
 };
 
-static bool decimal(const char *s, uint64_t *v)
-{
-	*v = 0;
-	if (!*s)
-		return false;
-	for (; *s >= '0' && *s <= '9' && *v < UINT64_MAX / 20; s++)
-		*v = *v * 10 + (uint64_t)(*s - '0');
-	return *s == 0;
-}
-
 int memctl_set(const char *key, const char *value)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
@@ -62,7 +52,7 @@ int memctl_set(const char *key, const char *value)
 
 		if (strcmp(key, s->key) != 0)
 			continue;
-		if (!decimal(value, &v) || v < s->min || v > s->max)
+		if (!str_decimal(value, &v) || v < s->min || v > s->max)
 			return -XEN_EINVAL;
 		atomic_store(s->value, v * s->unit);
 		return 0;
@@ -70,7 +60,7 @@ int memctl_set(const char *key, const char *value)
 	return -XEN_ENOENT;
 }
 
-int memctl_set_tax(unsigned percent)
+int memctl_set_tax(uint64_t percent)
 {
 	if (percent > 100)
 		return -XEN_EINVAL;

@@ -82,7 +82,7 @@ void memctl_host_stats(struct memctl_host_stats *out);
 /* ---- control; any pCPU, RCU section ------------------------------------------------------------ */
 
 /** memctl_set_tax() - idle-memory tax in percent, 0..100. 0 or -XEN_EINVAL. */
-int memctl_set_tax(unsigned percent);
+int memctl_set_tax(uint64_t percent);
 
 /** memctl_set_shares() - 1..POLICY_SHARES_MAX. 0 or -XEN_EINVAL. */
 int memctl_set_shares(struct domain *d, uint64_t shares);

@@ -24,8 +24,6 @@
 #define MM_MAX_NAMES (1UL << 24)
 #define MM_SPECIAL_NAMES (1UL << 16)
 #define MM_LINEAR_FIRST 64 /* blocks of 512 names: 128 MiB */
-/* Names the machine-to-phys table is sized for by default. */
-#define M2P_VIRT_START 0xffff800000000000UL
 
 enum mm_kind {
 	MMK_DATA,    /* private frames behind ordinary names, guest page tables included */
@@ -240,8 +238,8 @@ int mm_pt_cmpxchg(struct mm *mm, mfn_t hw_root, uint64_t va, uint64_t old, uint6
 /**
  * mm_m2p_init() - allocate and fill the identity table (entry i == i) for names 0..@names-1,
  * rounded up to whole 2 MiB of table where contiguous memory allows. Boot, once. 0 or -XEN_ENOMEM.
- * The arch maps mm_m2p_first(), mm_m2p_frames() frames from it on, at M2P_VIRT_START, read-only
- * with U=1, and nothing behind them.
+ * The arch maps mm_m2p_first(), mm_m2p_frames() frames from it on, at MACH2PHYS_VIRT_START,
+ * read-only with U=1, and nothing behind them.
  */
 int mm_m2p_init(uint64_t names);
 mfn_t mm_m2p_first(void);

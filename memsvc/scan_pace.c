@@ -116,16 +116,6 @@ void scan_set_domain_rate(struct scan_domain *sd, uint64_t pages_per_s)
 	wake_all();
 }
 
-static bool number(const char *s, uint64_t *v)
-{
-	*v = 0;
-	if (!*s)
-		return false;
-	for (; *s >= '0' && *s <= '9' && *v <= SCAN_RATE_MAX; s++)
-		*v = *v * 10 + (uint64_t)(*s - '0');
-	return !*s;
-}
-
 bool scan_setting(const char *key, const char *value)
 {
 	uint64_t v;
@@ -133,11 +123,11 @@ bool scan_setting(const char *key, const char *value)
 	if (!strcmp(key, "rate")) {
 		if (!strcmp(value, "max"))
 			v = SCAN_RATE_MAX;
-		else if (!number(value, &v) || v > SCAN_RATE_MAX)
+		else if (!str_decimal(value, &v) || v > SCAN_RATE_MAX)
 			return false;
 		scan_set_rate(v);
 	} else if (!strcmp(key, "cpu")) {
-		if (!number(value, &v) || v < 1 || v > 100)
+		if (!str_decimal(value, &v) || v < 1 || v > 100)
 			return false;
 		scan_set_cpu_percent((unsigned)v);
 	} else if (!strcmp(key, "order")) {

@@ -48,7 +48,7 @@ static void change(struct rnd *r)
 		return;
 	switch (rnd_to(r, 6)) {
 	case 0:
-		memctl_set_tax((unsigned)rnd_to(r, 101));
+		memctl_set_tax(rnd_to(r, 101));
 		break;
 	case 1:
 		memctl_set_shares(d, 1 + rnd_to(r, 1000));

@@ -136,6 +136,34 @@ Test(percpu_lib, bounded_copies)
 	}
 }
 
+Test(percpu_lib, numbers_in_text)
+{
+	static const char *const bad[] = {"",
+					  "-1",
+					  "+1",
+					  " 1",
+					  "1 ",
+					  "0x1",
+					  "12a",
+					  "a",
+					  "18446744073709551616",
+					  "99999999999999999999999"};
+	char text[32];
+	const char *s = "17:4";
+	uint64_t v;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		cr_expect_not(str_decimal(bad[i], &v), "'%s'", bad[i]);
+	for (unsigned i = 0; i < 1000; i++) {
+		uint64_t want = (uint64_t)LONG_MAX >> draw(64);
+
+		snprintf(text, sizeof(text), "%s%lu", draw(2) ? "" : "00", (unsigned long)want);
+		cr_assert(str_decimal(text, &v) && v == want, "'%s'", text);
+	}
+	cr_assert(str_u64(&s, &v) && v == 17 && *s == ':');
+	cr_assert(!str_u64(&s, &v) && *s == ':');
+}
+
 /* Random conversions, both formatters, every buffer size around the length. */
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 #pragma GCC diagnostic ignored "-Wformat-security"
