@@ -40,6 +40,8 @@ extern long bench_rc;
 void bench_upcall_use(uint32_t port);
 void bench_upcall_drop(void);
 extern volatile unsigned long bench_handled[2];
+/* Block until vCPU @id, the caller, has handled its port; leaves upcalls masked. */
+void bench_wait(unsigned int id);
 
 #define BENCH_HC(nr, a, b, c, d)                                                     \
 	({                                                                           \

@@ -9,20 +9,10 @@
 
 static struct evtchn_send port;
 
-static void wait_event(void)
-{
-	events_mask();
-	while (!bench_handled[0]) {
-		BENCH_HC2(sched_op, SCHEDOP_block, 0);
-		events_mask();
-	}
-	bench_handled[0] = 0;
-}
-
 static void round_trip(void)
 {
 	bench_rc |= BENCH_HC2(event_channel_op, EVTCHNOP_send, &port);
-	wait_event();
+	bench_wait(0);
 }
 
 static void use(long p)
@@ -57,13 +47,13 @@ void bench_domains_side(unsigned long n)
 
 	if (!strcmp(arg_str("side", ""), "a")) {
 		use(event_alloc_unbound(peer));
-		wait_event(); /* b is there */
+		bench_wait(0); /* b is there */
 		return;
 	}
 	use(find(peer));
 	bench_rc |= event_send(port.port);
 	while (n--) {
-		wait_event();
+		bench_wait(0);
 		bench_rc |= BENCH_HC2(event_channel_op, EVTCHNOP_send, &port);
 	}
 	CHECK(!bench_rc, "sending failed: %ld", bench_rc);

@@ -9,7 +9,7 @@
 #define BATCH 32
 
 static pte_t *entry; /* of AREA, by its read-only mapping */
-static uint64_t pte_rw, pte_ro;
+static uint64_t pte_rw;
 static struct mmu_update to_rw, to_ro, to_np;
 static struct mmu_update all_rw[BATCH], all_ro[BATCH], all_np[BATCH];
 static struct multicall_entry va_rw[BATCH], va_np[BATCH];
@@ -38,7 +38,6 @@ static void area_start(void)
 	to_ro = all_ro[0];
 	to_np = all_np[0];
 	pte_rw = to_rw.val;
-	pte_ro = to_ro.val;
 	entry = pt_entry(kernel_l4, AREA, 1);
 }
 

@@ -61,6 +61,16 @@ void bench_upcall_use(uint32_t port)
 	trap_callback(CALLBACKTYPE_event, bench_upcall_entry);
 }
 
+void bench_wait(unsigned int id)
+{
+	events_mask();
+	while (!bench_handled[id]) {
+		BENCH_HC2(sched_op, SCHEDOP_block, 0);
+		events_mask();
+	}
+	bench_handled[id] = 0;
+}
+
 void bench_upcall_drop(void)
 {
 	trap_callback(CALLBACKTYPE_event, event_callback);

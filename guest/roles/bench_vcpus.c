@@ -50,16 +50,6 @@ static void yield_end(void)
 	      switched);
 }
 
-static void wait_own(unsigned int id)
-{
-	events_mask();
-	while (!bench_handled[id]) {
-		BENCH_HC2(sched_op, SCHEDOP_block, 0);
-		events_mask();
-	}
-	bench_handled[id] = 0;
-}
-
 static void peer_answers(void *arg)
 {
 	(void)arg;
@@ -67,7 +57,7 @@ static void peer_answers(void *arg)
 	bench_upcall_use(port[1].port);
 	turns++;
 	for (;;) {
-		wait_own(1);
+		bench_wait(1);
 		if (atomic_load(&stop))
 			break;
 		BENCH_HC2(event_channel_op, EVTCHNOP_send, &port[0]);
@@ -100,7 +90,7 @@ static void events_start(void)
 static void round_trip(void)
 {
 	bench_rc |= BENCH_HC2(event_channel_op, EVTCHNOP_send, &port[1]);
-	wait_own(0);
+	bench_wait(0);
 }
 
 static void events_end(void)

@@ -94,11 +94,12 @@ void fifo_handle(struct cpu *c, void (*dispatch)(uint32_t port))
 long fifo_expand(void)
 {
 	struct evtchn_expand_array e = {0};
-	void *page = page_alloc();
+	void *page;
 	long rc;
 
 	if (array_pages == ARRAY_PAGES)
 		return -XEN_ENOSPC;
+	page = page_alloc();
 	/* As Linux does: no word may be unmasked before its port is bound. */
 	for (unsigned int i = 0; i < WORDS_PER_PAGE; i++)
 		((uint32_t *)page)[i] = 1u << EVTCHN_FIFO_MASKED;
