@@ -37,6 +37,9 @@ void engine_explore(const struct litmus *t, unsigned bound, uint64_t most, struc
 
 enum rmw { RMW_XCHG, RMW_ADD, RMW_SUB, RMW_AND, RMW_OR, RMW_XOR, RMW_NAND };
 
+/* What @op with @v makes of @old. */
+uint64_t rmw_applied(enum rmw op, uint64_t old, uint64_t v);
+
 void mem_begin(unsigned threads);
 /* Everything written since mem_begin() is as before. */
 void mem_undo(void);

@@ -195,14 +195,6 @@ void *litmus_memmove(void *to, const void *from, size_t n)
 	return memmove(to, from, n);
 }
 
-void *litmus_memcpy(void *to, const void *from, size_t n);
-void *litmus_memcpy(void *to, const void *from, size_t n)
-{
-	plain(SITE(), from, n, false);
-	plain(SITE(), to, n, true);
-	return memmove(to, from, n);
-}
-
 void *litmus_memset(void *to, int c, size_t n);
 void *litmus_memset(void *to, int c, size_t n)
 {
@@ -247,13 +239,7 @@ static uint64_t plain_rmw(volatile void *p, unsigned size, enum rmw op, uint64_t
 
 	outside(p, size);
 	memcpy(&old, (const void *)p, size);
-	new = op == RMW_XCHG  ? v
-	      : op == RMW_ADD ? old + v
-	      : op == RMW_SUB ? old - v
-	      : op == RMW_AND ? (old & v)
-	      : op == RMW_OR  ? (old | v)
-	      : op == RMW_XOR ? (old ^ v)
-			      : ~(old & v);
+	new = rmw_applied(op, old, v);
 	memcpy((void *)p, &new, size);
 	return old;
 }
@@ -276,15 +262,7 @@ static uint64_t do_rmw(uintptr_t site, volatile void *p, unsigned size, enum rmw
 		return mem_rmw((uintptr_t)p, size, op, v, order);
 	old = mem_load((uintptr_t)p, size, __ATOMIC_SEQ_CST);
 	engine_point();
-	mem_rmw((uintptr_t)p, size, RMW_XCHG,
-		op == RMW_XCHG	? v
-		: op == RMW_ADD ? old + v
-		: op == RMW_SUB ? old - v
-		: op == RMW_AND ? (old & v)
-		: op == RMW_OR	? (old | v)
-		: op == RMW_XOR ? (old ^ v)
-				: ~(old & v),
-		order);
+	mem_rmw((uintptr_t)p, size, RMW_XCHG, rmw_applied(op, old, v), order);
 	return old;
 }
 

@@ -68,7 +68,7 @@ unsigned litmus_kicks(unsigned cpu);
 /** litmus_wait() - poll until *@word (relaxed) is @value; the caller orders. */
 void litmus_wait(_Atomic uint32_t *word, uint32_t value);
 
-/** litmus_late() - whether the rest of this thread shall be left out; explored both ways. */
+/** litmus_choose() - whether the rest of this thread shall be left out; explored both ways. */
 bool litmus_choose(void);
 
 #endif

@@ -32,6 +32,15 @@ static bool chosen(const struct litmus *t, char **names)
 	return false;
 }
 
+static bool known(const char *name)
+{
+	for (const struct litmus *const *t = __start_litmus_tests; t < __stop_litmus_tests; t++)
+		if (!strcmp(name, (*t)->name))
+			return true;
+	fprintf(stderr, "litmus: no test '%s'\n", name);
+	return false;
+}
+
 static bool run(const struct litmus *t, unsigned bound, uint64_t most)
 {
 	struct result r;
@@ -77,6 +86,9 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	for (char **name = argv + optind; *name; name++)
+		if (!known(*name))
+			return 2;
 	hooks_list(sites);
 	for (const struct litmus *const *t = __start_litmus_tests; t < __stop_litmus_tests; t++) {
 		if (!chosen(*t, argv + optind))

@@ -435,7 +435,7 @@ void mem_store(uintptr_t at, unsigned size, uint64_t v, int order)
 		full_fence(a);
 }
 
-static uint64_t applied(enum rmw op, uint64_t old, uint64_t v)
+uint64_t rmw_applied(enum rmw op, uint64_t old, uint64_t v)
 {
 	switch (op) {
 	case RMW_XCHG:
@@ -485,7 +485,7 @@ uint64_t mem_rmw(uintptr_t at, unsigned size, enum rmw op, uint64_t v, int order
 	l = loc_of(at, size);
 	s = newest(a, l, order);
 	old = s->value;
-	put(a, l, cut(applied(op, old, v), size), order, s);
+	put(a, l, cut(rmw_applied(op, old, v), size), order, s);
 	if (order == __ATOMIC_SEQ_CST)
 		full_fence(a);
 	return old;

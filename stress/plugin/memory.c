@@ -66,20 +66,22 @@ static bool frame_record(uint64_t virt, uint8_t record[RECORD])
 		    RECORD);
 }
 
-static void write_hex(const char *name, const uint8_t *bytes)
+static void write_hex(const uint8_t *bytes)
 {
-	fprintf(prof_out, ", \"%s\": \"", name);
+	fputc('"', prof_out);
 	for (unsigned i = 0; i < RECORD; i++)
 		fprintf(prof_out, "%02x", bytes[i]);
 	fputc('"', prof_out);
 }
 
-/* For each pointer in @bytes: the record of the frame it points to. */
-static void write_pointed(const char *name, const uint8_t *bytes)
+/* @bytes, and for each pointer in them the record of the frame it points to. */
+static void write_both(const char *name, const uint8_t *bytes)
 {
 	const char *comma = "";
 
-	fprintf(prof_out, ", \"%s\": {", name);
+	fprintf(prof_out, ", \"%s\": ", name);
+	write_hex(bytes);
+	fprintf(prof_out, ", \"%s_to\": {", name);
 	for (unsigned i = 0; i < RECORD; i += 8) {
 		uint8_t record[RECORD];
 		uint64_t word;
@@ -87,10 +89,8 @@ static void write_pointed(const char *name, const uint8_t *bytes)
 		memcpy(&word, bytes + i, 8);
 		if (!frame_record(word, record))
 			continue;
-		fprintf(prof_out, "%s\"%u\": \"", comma, i);
-		for (unsigned k = 0; k < RECORD; k++)
-			fprintf(prof_out, "%02x", record[k]);
-		fputc('"', prof_out);
+		fprintf(prof_out, "%s\"%u\": ", comma, i);
+		write_hex(record);
 		comma = ", ";
 	}
 	fputc('}', prof_out);
@@ -100,12 +100,8 @@ void memory_describe(uint64_t phys)
 {
 	uint8_t bytes[RECORD];
 
-	if (peek(phys, bytes, RECORD)) {
-		write_hex("bytes", bytes);
-		write_pointed("bytes_to", bytes);
-	}
-	if (frame_record(DIRECTMAP + phys, bytes)) {
-		write_hex("frame", bytes);
-		write_pointed("frame_to", bytes);
-	}
+	if (peek(phys, bytes, RECORD))
+		write_both("bytes", bytes);
+	if (frame_record(DIRECTMAP + phys, bytes))
+		write_both("frame", bytes);
 }

@@ -39,9 +39,9 @@ union told {
 };
 _Static_assert(sizeof(union told) == sizeof(void *), "fits a callback's argument");
 
-static uint64_t *counter_of(struct prof_cpu *c, unsigned space)
+static uint64_t *counter_of(struct tally *t, unsigned space, bool in_irq)
 {
-	return space == SPACE_GUEST ? &c->now.guest : c->in_irq ? &c->now.irq : &c->now.hv;
+	return space == SPACE_GUEST ? &t->guest : in_irq ? &t->irq : &t->hv;
 }
 
 static void on_block(unsigned cpu, void *data)
@@ -58,7 +58,7 @@ static void on_block(unsigned cpu, void *data)
 	} else if (c->entry) {
 		c->by_entry[c->entry].hv += t.n;
 	}
-	*counter_of(c, t.space) += t.n;
+	*counter_of(&c->now, t.space, c->in_irq) += t.n;
 }
 
 static void on_pause(unsigned cpu, void *data)
@@ -136,7 +136,7 @@ static void on_mark(unsigned cpu, void *data)
 	unsigned op = t.code & 0xfff;
 	struct tally exact = c->now;
 
-	*(t.space == SPACE_GUEST ? &exact.guest : c->in_irq ? &exact.irq : &exact.hv) -= t.n;
+	*counter_of(&exact, t.space, c->in_irq) -= t.n;
 	switch (t.code >> 12 & 0xf) {
 	case MARK_OPEN:
 		c->opened = exact;
@@ -279,7 +279,7 @@ static void on_end(qemu_plugin_id_t id, void *data)
 	fclose(prof_out);
 }
 
-/* "HEX" or "HEX:HEX"; false when it is neither. */
+/* "HEX:NUMBER", the number to this base; false when it is not. */
 static bool hex_pair(const char *text, uint64_t *a, uint64_t *b, int base_b)
 {
 	char *end;
