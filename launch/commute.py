@@ -2,9 +2,7 @@
 """Pairs of operations that commute: the lines that both sides use and one writes."""
 
 import re
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from launch import build, guestspec, minis, profiler
@@ -162,9 +160,8 @@ def run(domains: int, only: str, scanner: bool, timeout: float) -> list[Pair]:
         guest.name = guest.name or f"commute{index}"
     where = build.hypervisor()
     settings = {"share.rate": "max", "share.cpu": "100"} if scanner else {"share.rate": "0"}
-    shm = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="xylem-", dir=shm if shm.is_dir() else None) as temp:
-        out, memory = Path(temp) / "profile", Path(temp) / "memory"
+    with profiler.scratch() as temp:
+        out, memory = temp / "profile", temp / "memory"
         options = Options(PCPUS, MEMORY, icount=True, qemu_args=[
             *profiler.memory_file(memory, MEMORY),
             *profiler.plugin(where, out, lines=True, memory=memory)])

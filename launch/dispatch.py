@@ -15,9 +15,10 @@ def dispatcher(word: str, title: str) -> Callable[[list[str]], int]:
                        for path in Path(__file__).parent.glob(f"{word}_*.py"))
         if not argv or argv[0] in ("--help", "-h"):
             print(f"usage: ./xylem {word} NAME [OPTION...]\n")
+            width = max(map(len, found))
             for name in found:
                 module = importlib.import_module(f"launch.{word}_{name}")
-                print(f"  {name:8} {(module.__doc__ or '').strip().splitlines()[0]}")
+                print(f"  {name:{width}} {(module.__doc__ or '').strip().splitlines()[0]}")
             print(f"\n./xylem {word} NAME --help tells each one's options.")
             return 0 if argv else 2
         if argv[0] not in found:

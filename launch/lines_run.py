@@ -2,7 +2,6 @@
 """Any guests under the profiler: where the hypervisor's cache lines go."""
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +60,8 @@ def measure(args: argparse.Namespace, timeout: float) -> tuple[dict[str, Any], i
     if size > MOST_MEMORY:
         raise UsageError(f"the guests need {size >> 20}M: profile lines takes at most "
                          f"{MOST_MEMORY >> 20}M (--mem)")
-    shm = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="xylem-", dir=shm if shm.is_dir() else None) as temp:
-        out, memory = Path(temp) / "profile", Path(temp) / "memory"
+    with profiler.scratch() as temp:
+        out, memory = temp / "profile", temp / "memory"
         options = Options(pcpus, size, args.icount, [
             *profiler.memory_file(memory, size),
             *profiler.plugin(where, out, lines=True, entries=True, memory=memory),

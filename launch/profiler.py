@@ -3,7 +3,9 @@
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,14 @@ def plugin(where: Path, out: Path, lines: bool = False, entries: bool = False,
         args += [f"memory={memory}",
                  f"frames={where_is['frame_table'] - IMAGE_VIRT + IMAGE_PHYS:x}"]
     return ["-plugin", ",".join([str(library), *args])]
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for a run's files, in memory if it can be: the machine's memory is among them."""
+    shm = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="xylem-", dir=shm if shm.is_dir() else None) as name:
+        yield Path(name)
 
 
 def memory_file(file: Path, size: int) -> list[str]:

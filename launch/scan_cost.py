@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the sharing scanner at full rate costs a guest's mmu_update, in instructions and lines."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from launch import build, guestspec, minis, profiler
@@ -24,8 +22,8 @@ def measure(timeout: float) -> dict[str, Any]:
     guest, _ = guestspec.parse_guest(f"mini-scancost,name=cost,mem=64M,pin=1,cmdline=count={COUNT}",
                                      PCPUS)
     where = build.hypervisor()
-    with tempfile.TemporaryDirectory(prefix="xylem-") as temp:
-        out = Path(temp) / "profile"
+    with profiler.scratch() as temp:
+        out = temp / "profile"
         options = Options(PCPUS, 384 * MIB, icount=True,
                           qemu_args=profiler.plugin(where, out, lines=True))
         ran = minis.run(where, [guest], options, timeout, {

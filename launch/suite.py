@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The stress suite: its command, its summary and how a failure is repeated."""
+"""Run for long, with everything verified: the stress suite."""
 
 import hashlib
 import time
@@ -19,7 +19,7 @@ own memory; parts named host-... run the same core on threads, plain and under t
 (--san). The time is shared over the parts. One seed gives the same operations of each thread and
 vCPU; how they interleave differs from run to run.
 
-Stress runs of their own: ./xylem stress mem, torture and others; ./xylem stress NAME --help.
+Stress runs of their own: ./xylem stress litmus, many, mem or torture; ./xylem stress NAME --help.
 """
 
 
