@@ -76,7 +76,7 @@ stress() {
 # and its temporary files take comes on top, and the OOM killer is no business of this test: so malloc, which by
 # default keeps up to 65536 blocks at once, keeps no more than half of the memory.
 memstress() {
-	mib=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 / 32))
+	mib=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 / 20))
 	run_stress "$1" --vm "$cpus" --vm-method all --vm-bytes "${mib}m" --vm-rw 1 \
 		--vm-rw-bytes "${mib}m" --mmap 1 --mmap-bytes "${mib}m" --mremap 1 \
 		--mremap-bytes "${mib}m" --malloc 1 --malloc-bytes "$((mib * 512))k" --malloc-max 32 --fork 1

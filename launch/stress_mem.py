@@ -122,7 +122,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--minutes", metavar="N", default="10", help="how long (10)")
     parser.add_argument("--seconds", metavar="N", help="the same in seconds")
     parser.add_argument("--pcpus", metavar="N", default="8", help="physical CPUs (8)")
-    parser.add_argument("--mem", metavar="SIZE", help="host memory (560M; small: 240M)")
+    parser.add_argument("--mem", metavar="SIZE", help="host memory (460M; small: 240M)")
     parser.add_argument("--small", action="store_true", help="fewer and smaller guests")
     parser.add_argument("--seed", metavar="S", help="default: from the time of day")
     parser.add_argument("--json", metavar="FILE", help="write the results there")
@@ -132,7 +132,7 @@ def main(argv: list[str]) -> int:
                else 60 * parse_int(args.minutes, "--minutes", 1, 10**4))
     seed = parse_int(args.seed or str(int(time.time())), "--seed", 0, 10**15)
     plan = Plan(seconds, seed, args.small)
-    mem = parse_size(args.mem, "--mem") >> 20 if args.mem else (240 if args.small else 560)
+    mem = parse_size(args.mem, "--mem") >> 20 if args.mem else (240 if args.small else 460)
     words = ["--pcpus", str(parse_int(args.pcpus, "--pcpus", 1, 255)), "--mem", f"{mem}M",
              "--scan-rate", str(SCAN_RATE), "--set", "mem.sample_ms=1000",
              "--set", "mem.balloon_wait_ms=500", *plan.args]
