@@ -160,16 +160,12 @@ long do_sched_op(uint64_t cmd, uint64_t arg)
 /* The oldest interface: the argument is a value, and only these commands exist. */
 long do_sched_op_compat(uint64_t cmd, uint64_t arg)
 {
-	struct vcpu *v = current_vcpu();
-
 	switch ((uint32_t)cmd) {
 	case SCHEDOP_yield:
-		sched_yield_current();
-		return 0;
 	case SCHEDOP_block:
-		return op_block(v);
+		return do_sched_op(cmd, arg);
 	case SCHEDOP_shutdown:
-		return op_shutdown(v->domain, (uint32_t)arg);
+		return op_shutdown(current_vcpu()->domain, (uint32_t)arg);
 	default:
 		return -XEN_ENOSYS;
 	}

@@ -122,6 +122,13 @@ static struct {
 	uint32_t prod, cons;
 } stream;
 
+static void stream_open(struct byte_ring *w, struct byte_ring *r)
+{
+	stream.prod = stream.cons = 0;
+	byte_ring_writer(w, stream.buf, sizeof(stream.buf), &stream.prod, &stream.cons);
+	byte_ring_reader(r, stream.buf, sizeof(stream.buf), &stream.prod, &stream.cons);
+}
+
 static void bytes_alone(unsigned chunk)
 {
 	struct byte_ring w, r;
@@ -129,9 +136,7 @@ static void bytes_alone(unsigned chunk)
 	char tmp[256] = {0}, name[32];
 	double t;
 
-	stream.prod = stream.cons = 0;
-	byte_ring_writer(&w, stream.buf, sizeof(stream.buf), &stream.prod, &stream.cons);
-	byte_ring_reader(&r, stream.buf, sizeof(stream.buf), &stream.prod, &stream.cons);
+	stream_open(&w, &r);
 	t = now();
 	for (uint64_t i = 0; i < nr_ops; i++) {
 		byte_ring_write(&w, tmp, chunk);
@@ -150,9 +155,7 @@ static void records_alone(unsigned len)
 	const struct record_piece record[] = {{tmp, 16}, {tmp, len - 16}};
 	double t;
 
-	stream.prod = stream.cons = 0;
-	byte_ring_writer(&w, stream.buf, sizeof(stream.buf), &stream.prod, &stream.cons);
-	byte_ring_reader(&r, stream.buf, sizeof(stream.buf), &stream.prod, &stream.cons);
+	stream_open(&w, &r);
 	t = now();
 	for (uint64_t i = 0; i < nr_ops; i++) {
 		long n;

@@ -291,15 +291,7 @@ static void storm_teardown(void)
 {
 	struct mm_stats st;
 
-	for (unsigned tries = 0; !mm_teardown(mm, 100); tries++) {
-		for (unsigned i = 0; i < nr_pcpus(); i++) {
-			host_become(i);
-			between();
-		}
-		host_sim_rcu_drain();
-		host_become(0);
-		cr_assert_lt(tries, 10000, "teardown does not end");
-	}
+	teardown_all();
 	mm_stats(mm, &st);
 	for (unsigned k = 0; k < MMK_KINDS; k++)
 		cr_assert_eq(st.frames[k], 0, "kind %u: %lld frames", k, (long long)st.frames[k]);

@@ -45,10 +45,7 @@ struct rnd {
 
 static inline uint64_t rnd(struct rnd *r)
 {
-	r->s ^= r->s << 13;
-	r->s ^= r->s >> 7;
-	r->s ^= r->s << 17;
-	return r->s * 0x2545f4914f6cdd1dULL;
+	return seed_next(&r->s);
 }
 
 static inline uint64_t rnd_to(struct rnd *r, uint64_t n)
@@ -92,20 +89,34 @@ static inline void domain_make(uint64_t names, unsigned vcpus)
 	memset(t_touched, 0, sizeof(t_touched));
 }
 
-static inline void domain_done(void)
+/* What a pCPU does between two tries of a preempted operation. */
+static inline void between(void)
 {
-	struct mm_stats st;
+	host_service();
+	tlb_serve();
+	this_pcpu()->work = 0;
+}
 
+/* All pCPUs go on until the domain's memory is gone. */
+static inline void teardown_all(void)
+{
 	for (unsigned tries = 0; !mm_teardown(mm, 100); tries++) {
 		for (unsigned i = 0; i < nr_pcpus(); i++) {
 			unsigned was = host_become(i);
 
-			tlb_serve();
+			between();
 			host_become(was);
 		}
 		host_sim_rcu_drain();
 		cr_assert_lt(tries, 10000, "teardown does not end");
 	}
+}
+
+static inline void domain_done(void)
+{
+	struct mm_stats st;
+
+	teardown_all();
 	mm_stats(mm, &st);
 	for (unsigned k = 0; k < MMK_KINDS; k++)
 		cr_assert_eq(st.frames[k], 0, "kind %u: %lld frames", k, (long long)st.frames[k]);
@@ -131,14 +142,6 @@ static inline struct gfn_rec *rec_of(uint64_t gfn)
 static inline bool backed(uint64_t gfn)
 {
 	return gfn < T_NAMES && guest_page(gfn) != NULL;
-}
-
-/* What a pCPU does between two tries of a preempted operation. */
-static inline void between(void)
-{
-	host_service();
-	tlb_serve();
-	this_pcpu()->work = 0;
 }
 
 static inline void reap_all(void)
@@ -176,6 +179,23 @@ static inline int base_all(uint64_t gfn, mfn_t *root)
 	while ((rc = mm_base_get(mm, GFN(gfn), root)) == MM_PREEMPTED)
 		between();
 	return rc;
+}
+
+/* 1-3-5-7 become a tree that maps all names linearly, its tables read-only; it is
+ * pinned and loaded. */
+static inline void linear_tree(void)
+{
+	mfn_t root;
+
+	guest_page(1)[0] = entry(3, P_TABLE);
+	guest_page(3)[0] = entry(5, P_TABLE);
+	guest_page(5)[0] = entry(7, P_TABLE);
+	for (unsigned i = 0; i < 512; i++)
+		guest_page(7)[i] = entry(i, i >= 1 && i <= 12 ? P_RO_A : P_RW_AD);
+	arch_context_switch(NULL, dom->vcpu[0]);
+	cr_assert_eq(pin_all(1, 4), 0);
+	cr_assert_eq(base_all(1, &root), 0);
+	arch_new_baseptr(GFN(1), root);
 }
 
 /* ---- the oracle ------------------------------------------------------------------------------ */

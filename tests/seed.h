@@ -31,4 +31,10 @@ static inline uint64_t seed_next(uint64_t *s)
 	return x ^ x >> 31;
 }
 
+/* The next one below @n. */
+static inline unsigned seed_to(uint64_t *s, unsigned n)
+{
+	return (unsigned)((seed_next(s) >> 11) % n);
+}
+
 #endif

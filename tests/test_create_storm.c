@@ -57,7 +57,7 @@ static void nap(unsigned how)
 }
 
 /* Ports of its own, some of them linked with those of other domains, who may be ending. */
-static void event_step(struct domain *d, struct guest_vcpu *g)
+static void event_step(struct guest_vcpu *g)
 {
 	unsigned i = (unsigned)(seed_next(&g->rng) % PORTS);
 	struct evtchn_alloc_unbound a = {.dom = DOMID_SELF,
@@ -68,7 +68,6 @@ static void event_step(struct domain *d, struct guest_vcpu *g)
 	struct evtchn_close c = {g->port[i]};
 	struct evtchn_send s = {g->port[i]};
 
-	(void)d;
 	if (g->port[i] && seed_next(&g->rng) % 4) {
 		sim_hc(__HYPERVISOR_event_channel_op, EVTCHNOP_send, (uint64_t)&s, 0);
 	} else if (g->port[i]) {
@@ -155,7 +154,7 @@ static void guest_step(struct vcpu *v)
 	case 5:
 	case 6:
 	case 7:
-		event_step(d, g);
+		event_step(g);
 		break;
 	case 8:
 	case 9:

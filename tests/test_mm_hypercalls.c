@@ -6,25 +6,14 @@
 
 static void begin(void)
 {
-	mfn_t root;
-
 	machine_memory();
 	host_sim_init(1);
 	domain_make(T_NAMES, 2);
 	cr_assert_eq(mm_populate(mm, GFN(0), T_NAMES), T_NAMES);
-	/* 1-3-5-7: 7 maps everything linearly, tables read-only. */
-	guest_page(1)[0] = entry(3, P_TABLE);
-	guest_page(3)[0] = entry(5, P_TABLE);
-	guest_page(5)[0] = entry(7, P_TABLE);
-	for (unsigned i = 0; i < 512; i++)
-		guest_page(7)[i] = entry(i, i >= 1 && i <= 12 ? P_RO_A : P_RW_AD);
-	arch_context_switch(NULL, dom->vcpu[0]);
-	cr_assert_eq(pin_all(1, 4), 0);
+	linear_tree();
 	t_pins[1] = 1;
 	t_pin_level[1] = 4;
-	cr_assert_eq(base_all(1, &root), 0);
 	t_bases[1] = 1;
-	arch_new_baseptr(GFN(1), root);
 	check_all();
 }
 

@@ -201,6 +201,18 @@ Test(percpu_log, before_there_are_pcpus)
 
 static _Atomic unsigned writing = CPUS;
 
+/* pCPU 0 drains until all have written, and then the rest. */
+static void writer_done(unsigned self)
+{
+	atomic_fetch_sub(&writing, 1);
+	while (self == 0 && atomic_load(&writing))
+		host_service();
+	if (self == 0) {
+		host_service();
+		log_flush();
+	}
+}
+
 static void writer_main(void *arg)
 {
 	unsigned self = this_pcpu()->id;
@@ -218,13 +230,7 @@ static void writer_main(void *arg)
 		if (i % 16 == 0)
 			host_service();
 	}
-	atomic_fetch_sub(&writing, 1);
-	while (self == 0 && atomic_load(&writing))
-		host_service();
-	if (self == 0) {
-		host_service();
-		log_flush();
-	}
+	writer_done(self);
 }
 
 Test(percpu_log, stress_every_line_once_in_order)
@@ -270,13 +276,7 @@ static void relay_main(void *arg)
 		if (i % 16 == 0)
 			host_service();
 	}
-	atomic_fetch_sub(&writing, 1);
-	while (self == 0 && atomic_load(&writing))
-		host_service();
-	if (self == 0) {
-		host_service();
-		log_flush();
-	}
+	writer_done(self);
 }
 
 Test(percpu_log, stress_order_across_pcpus)

@@ -256,8 +256,6 @@ static void scan_again(unsigned names)
 
 static void begin(void)
 {
-	mfn_t root;
-
 	cr_assert(ZYAN_SUCCESS(
 		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
 	machine_memory();
@@ -265,15 +263,7 @@ static void begin(void)
 	domain_make(T_NAMES, 2);
 	cr_assert_eq(scan_init(), 0);
 	cr_assert_eq(mm_populate(mm, GFN(0), T_NAMES), T_NAMES);
-	guest_page(1)[0] = entry(3, P_TABLE);
-	guest_page(3)[0] = entry(5, P_TABLE);
-	guest_page(5)[0] = entry(7, P_TABLE);
-	for (unsigned i = 0; i < 512; i++)
-		guest_page(7)[i] = entry(i, i >= 1 && i <= 12 ? P_RO_A : P_RW_AD);
-	arch_context_switch(NULL, dom->vcpu[0]);
-	cr_assert_eq(pin_all(1, 4), 0);
-	cr_assert_eq(base_all(1, &root), 0);
-	arch_new_baseptr(GFN(1), root);
+	linear_tree();
 	/* Its tables count as loaded nowhere: nobody would answer a shootdown here. */
 	tlb_note_load(NULL);
 	op_prepare(FIRST_MAPPED);

@@ -87,14 +87,6 @@ static bool find(uint64_t hash, mfn_t f)
 	return false;
 }
 
-static uint64_t next(uint64_t *s)
-{
-	*s ^= *s << 13;
-	*s ^= *s >> 7;
-	*s ^= *s << 17;
-	return *s * 0x2545f4914f6cdd1dULL;
-}
-
 /* ---- one thread ---- */
 
 Test(share_table, insert_find_remove)
@@ -167,7 +159,7 @@ Test(share_table, holds_two_entries_per_frame_spread_evenly)
 	cr_assert_eq(share_table_init(FRAMES), 0);
 	/* As many shared entries as there are frames: half of it is in use. */
 	for (unsigned i = 0; i < FRAMES; i++)
-		lost += !share_table_insert(next(&s) | 1, MFN(first_mfn + i), true);
+		lost += !share_table_insert(seed_next(&s) | 1, MFN(first_mfn + i), true);
 	cr_expect_leq(lost, FRAMES / 50, "%u of %u found no room", lost, FRAMES);
 	cr_expect_eq(share_table_entries(true), FRAMES - lost);
 }
@@ -222,8 +214,8 @@ static void *storm_thread(void *arg)
 	const struct ops *ops = storm.ops;
 
 	for (unsigned r = 0; r < storm.rounds; r++) {
-		unsigned mine = (unsigned)(next(&s) >> 33) % (POOL / THREADS) * THREADS + t;
-		unsigned other = atomic_load(&storm.current[next(&s) >> 40 & (THREADS - 1)]);
+		unsigned mine = (unsigned)(seed_next(&s) >> 33) % (POOL / THREADS) * THREADS + t;
+		unsigned other = atomic_load(&storm.current[seed_next(&s) >> 40 & (THREADS - 1)]);
 		uint64_t e;
 
 		if (r % 8 == 0) {
@@ -241,7 +233,7 @@ static void *storm_thread(void *arg)
 				shared = UINT32_MAX;
 			}
 		} else if (mine != shared) {
-			if (next(&s) >> 63)
+			if (seed_next(&s) >> 63)
 				ops->insert(storm.hash[mine], frame(mine), false);
 			else
 				ops->remove(storm.hash[mine], frame(mine));
@@ -307,7 +299,7 @@ Test(page_hash, a_sketch_depends_on_a_line_of_each_step)
 	page_hash_seed(s);
 	cr_expect_eq(page_sketch(a, a), 0);
 	for (unsigned i = 0; i < PAGE_SIZE; i++)
-		a[i] = (uint8_t)(next(&s) >> 40);
+		a[i] = (uint8_t)(seed_next(&s) >> 40);
 	h = page_sketch(a, a);
 	cr_expect(h & 1);
 	for (unsigned at = 0; at < PAGE_SIZE; at += SKETCH_STEP) {
@@ -343,7 +335,7 @@ Test(page_hash, depends_on_every_byte_and_on_the_seed)
 		b[i] = 0;
 	}
 	for (unsigned i = 0; i < PAGE_SIZE; i++)
-		a[i] = (uint8_t)(next(&s) >> 40);
+		a[i] = (uint8_t)(seed_next(&s) >> 40);
 	memcpy(b, a, PAGE_SIZE);
 	cr_expect(page_equal(a, b));
 	h = page_hash(a);

@@ -1,53 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Compressed store: contents, counters, exhaustion, damage, reuse, threads against an oracle. */
-#include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#include "core/host/host.h"
-#include "core/xen_errno.h"
-#include "memsvc/frame.h"
-#include "memsvc/swap_lz4.h"
-#include "memsvc/swap_slot.h"
-#include "memsvc/swap_space.h"
-#include "tests/seed.h"
-
-#define FRAMES 6000
-#define CPUS 4
-
-static struct swap_device *dev;
-static uint64_t free_at_start;
-
-static uint64_t rnd(uint64_t *s)
-{
-	*s ^= *s << 13;
-	*s ^= *s >> 7;
-	*s ^= *s << 17;
-	return *s * 0x2545f4914f6cdd1dULL;
-}
-
-static unsigned rnd_to(uint64_t *s, unsigned n)
-{
-	return (unsigned)((rnd(s) >> 11) % n);
-}
-
-static void memory(void)
-{
-	struct mem_range r = {HOST_FIRST_MFN << PAGE_SHIFT, (uint64_t)FRAMES << PAGE_SHIFT};
-
-	host_arena_init(FRAMES);
-	cr_assert_eq(frames_init(&r, 1), 0);
-}
-
-static void store_init(unsigned pcpus, uint64_t limit)
-{
-	dev = swap_lz4_init(pcpus, limit);
-	cr_assert_not_null(dev);
-	swap_use(dev);
-	free_at_start = frames_free_count();
-}
+/* Compressed store, one thread: contents, counters, exhaustion, damage, reuse, granules. */
+#include "tests/swap_store.h"
 
 static void setup(unsigned pcpus, uint64_t limit)
 {
@@ -56,76 +9,7 @@ static void setup(unsigned pcpus, uint64_t limit)
 	store_init(pcpus, limit);
 }
 
-static struct swap_stats stats(void)
-{
-	struct swap_stats st;
-
-	swap_stats(&st);
-	return st;
-}
-
-/* Nothing is stored: all frames are back but the tables' and the one each pCPU is filling. */
-static void check_empty(unsigned pcpus)
-{
-	struct swap_stats st = stats();
-
-	cr_assert_eq(st.slots, 0);
-	cr_assert_eq(st.slots_same, 0);
-	cr_assert_eq(st.bytes, 0);
-	cr_assert_eq(st.waiting, 0);
-	cr_assert_eq(st.damaged, 0);
-	cr_assert_leq(st.frames, pcpus, "%llu frames hold nothing", (unsigned long long)st.frames);
-	cr_assert_eq(frames_free_count(), free_at_start - st.frames - st.table_frames,
-		     "frames are lost");
-}
-
 /* ---- contents -------------------------------------------------------------------------------- */
-
-enum kind { ZERO, SAME, TEXT, STRUCTS, MIXED, KINDS, RANDOM };
-
-static void make_page(uint64_t *page, enum kind kind, uint64_t seed)
-{
-	static const char *const words[16] = {
-		"the ",	   "page ", "of ",     "memory ",  "guest ", "and ", "frame ",	"a ",
-		"domain ", "is ",   "shared ", "kernel\n", "0x",     "int ", "return ", "; "};
-	uint64_t s = seed * 0x9e3779b97f4a7c15ULL | 1;
-	char *p = (char *)page, *end = p + PAGE_SIZE;
-
-	memset(page, 0, PAGE_SIZE);
-	switch (kind) {
-	case ZERO:
-		break;
-	case SAME:
-		for (unsigned i = 0; i < 512; i++)
-			page[i] = s;
-		break;
-	case TEXT:
-		while (p < end) {
-			const char *w = words[rnd_to(&s, 16)];
-			size_t n = MIN(strlen(w), (size_t)(end - p));
-
-			while (n--)
-				*p++ = *w++;
-		}
-		break;
-	case STRUCTS:
-		for (unsigned i = 0; i < 512; i += 8) {
-			page[i] = 0xffff888000000000ULL | (rnd(&s) & 0xffffc0);
-			page[i + 1] = i;
-			page[i + 5] = rnd(&s) & 7;
-		}
-		break;
-	case MIXED:
-		for (unsigned i = 0, n = rnd_to(&s, 340); i < n; i++)
-			page[i] = rnd(&s);
-		break;
-	default:
-		for (unsigned i = 0; i < 512; i++)
-			page[i] = rnd(&s);
-	}
-	if (kind != SAME && kind != RANDOM && kind != ZERO)
-		page[511] ^= seed; /* every seed another page */
-}
 
 static uint64_t page[512], back[512];
 
@@ -405,7 +289,7 @@ Test(swap, frames_come_back)
 	/* Three of four, at random; what is left may be scattered, but new pages fill the holes. */
 	for (unsigned i = 0; i < N; i++) {
 		host_become(i & 1);
-		if (rnd_to(&s, 4)) {
+		if (seed_to(&s, 4)) {
 			swap_free(slot[i]);
 			slot[i] = 0;
 		}
@@ -442,13 +326,13 @@ Test(swap, granules_of_any_length)
 
 	setup(2, 30);
 	for (unsigned step = 0; step < 60000; step++) {
-		unsigned i = rnd_to(&s, N), cpu = rnd_to(&s, 2);
+		unsigned i = seed_to(&s, N), cpu = seed_to(&s, 2);
 
 		host_become(cpu);
 		if (!obj[i].word) {
-			obj[i].len = 1 + rnd_to(&s, rnd_to(&s, 4) ? 600 : SWAP_OBJECT_MAX);
+			obj[i].len = 1 + seed_to(&s, seed_to(&s, 4) ? 600 : SWAP_OBJECT_MAX);
 			for (unsigned j = 0; j < obj[i].len; j++)
-				obj[i].data[j] = (uint8_t)rnd(&s);
+				obj[i].data[j] = (uint8_t)seed_next(&s);
 			obj[i].word = swap_space_put(&sp[cpu], obj[i].data, obj[i].len);
 			live += obj[i].word != 0;
 			refused += obj[i].word == 0;
@@ -457,7 +341,7 @@ Test(swap, granules_of_any_length)
 
 			cr_assert_not_null(p);
 			cr_assert_eq(memcmp(p, obj[i].data, obj[i].len), 0);
-			if (rnd_to(&s, 3))
+			if (seed_to(&s, 3))
 				continue;
 			cr_assert(swap_space_free(obj[i].word, obj[i].len));
 			obj[i].word = 0;
@@ -476,137 +360,4 @@ Test(swap, granules_of_any_length)
 	host_sim_rcu_drain();
 	cr_assert_leq(swap_space_frames(), 2);
 	cr_assert_eq(frames_free_count(), free_at_start - swap_space_frames());
-}
-
-/* ---- threads --------------------------------------------------------------------------------- */
-
-#define NAMES 512
-
-/* A name: 0, or slot << 32 | seed of what it holds. The kind follows from the seed. */
-static _Atomic uint64_t names[NAMES];
-static _Atomic uint64_t t_stores, t_loads, t_refused, t_wrong, t_beaten;
-static unsigned t_steps, t_names;
-static uint64_t t_seed;
-
-static enum kind kind_of(uint32_t seed)
-{
-	return seed % KINDS;
-}
-
-static void one_step(uint64_t *s, uint64_t *mine, uint64_t *got)
-{
-	_Atomic uint64_t *name = &names[rnd_to(s, t_names)];
-	uint64_t word = atomic_load_explicit(name, memory_order_acquire);
-	uint32_t seed, slot;
-	int rc;
-
-	if (!word) {
-		seed = (uint32_t)(rnd(s) >> 32) | 1;
-		make_page(mine, kind_of(seed), seed);
-		rc = dev->store(dev, mine, &slot);
-		if (rc) {
-			atomic_fetch_add(&t_refused, 1);
-			return;
-		}
-		atomic_fetch_add(&t_stores, 1);
-		if (!atomic_compare_exchange_strong(name, &word, (uint64_t)slot << 32 | seed)) {
-			atomic_fetch_add(&t_beaten, 1);
-			swap_free(slot);
-		}
-		return;
-	}
-	seed = (uint32_t)word;
-	slot = (uint32_t)(word >> 32);
-	/* Another may take the slot out of the name now: the content must stay all the same. */
-	if (rnd_to(s, 8) == 0)
-		sched_yield();
-	rc = swap_load(slot, got);
-	make_page(mine, kind_of(seed), seed);
-	if (rc || memcmp(mine, got, PAGE_SIZE) != 0)
-		atomic_fetch_add(&t_wrong, 1);
-	atomic_fetch_add(&t_loads, 1);
-	if (rnd_to(s, 2) && atomic_compare_exchange_strong(name, &word, 0))
-		swap_free(slot);
-}
-
-static void check_at_rest(uint64_t limit)
-{
-	struct swap_stats st = stats();
-	uint64_t live = 0;
-
-	for (unsigned i = 0; i < NAMES; i++)
-		live += names[i] != 0;
-	cr_assert_eq(st.slots, live);
-	cr_assert_eq(st.stores, t_stores);
-	cr_assert_leq(st.frames, limit);
-	printf("# %llu stores (%llu refused, %llu beaten), %llu loads, %llu live, %llu frames\n",
-	       (unsigned long long)t_stores, (unsigned long long)t_refused,
-	       (unsigned long long)t_beaten, (unsigned long long)t_loads, (unsigned long long)live,
-	       (unsigned long long)st.frames);
-}
-
-static pthread_barrier_t rest;
-
-static void churn(void *arg)
-{
-	uint64_t s = (t_seed + this_pcpu()->id) * 0x9e3779b97f4a7c15ULL | 1;
-	uint64_t *mine = malloc(PAGE_SIZE), *got = malloc(PAGE_SIZE);
-
-	for (unsigned i = 0; i < t_steps; i++) {
-		one_step(&s, mine, got);
-		if (!rnd_to(&s, 4))
-			host_service();
-	}
-	free(mine);
-	free(got);
-	pthread_barrier_wait(&rest);
-	if (!this_pcpu()->id)
-		check_at_rest(*(uint64_t *)arg);
-	pthread_barrier_wait(&rest);
-	for (unsigned i = this_pcpu()->id; i < NAMES; i += CPUS) {
-		uint64_t word = atomic_exchange(&names[i], 0);
-
-		if (word)
-			swap_free((uint32_t)(word >> 32));
-	}
-	pthread_barrier_wait(&rest);
-	while (stats().waiting || rcu_pending())
-		host_service();
-}
-
-static void run_threads(enum host_rcu rcu, uint64_t limit, unsigned n_names, unsigned steps)
-{
-	memory();
-	host_rcu_select(rcu);
-	store_init(CPUS, limit);
-	t_seed = seed_from_env();
-	t_steps = steps;
-	t_names = n_names;
-	pthread_barrier_init(&rest, NULL, CPUS);
-	host_threads_start(CPUS, churn, &limit);
-	host_threads_join();
-	cr_assert_eq(t_wrong, 0, "%llu wrong contents", (unsigned long long)t_wrong);
-	cr_assert_gt(t_loads, steps);
-	cr_assert_eq(t_refused > 0, limit < 100);
-	check_empty(CPUS);
-}
-
-Test(swap, threads_urcu)
-{
-	run_threads(HOST_RCU_URCU, FRAMES, NAMES, 10000);
-}
-
-Test(swap, threads_qsbr)
-{
-	run_threads(HOST_RCU_QSBR, FRAMES, NAMES, 10000);
-}
-
-Test(swap, threads_little_room)
-{
-	run_threads(HOST_RCU_QSBR, 40, NAMES, 10000);
-}
-
-Test(swap, threads_on_few_names)
-{
-	run_threads(HOST_RCU_QSBR, FRAMES, 8, 10000);
 }

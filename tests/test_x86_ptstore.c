@@ -29,23 +29,6 @@ struct run {
 			 : [p] "r"(&(r)->mem)                                       \
 			 : "memory", "cc")
 
-#define SIZES(r, insn)                         \
-	do {                                   \
-		switch (size) {                \
-		case 1:                        \
-			RUN(r, insn "b", "b"); \
-			break;                 \
-		case 2:                        \
-			RUN(r, insn "w", "w"); \
-			break;                 \
-		case 4:                        \
-			RUN(r, insn "l", "k"); \
-			break;                 \
-		default:                       \
-			RUN(r, insn "q", "q"); \
-		}                              \
-	} while (0)
-
 #define SIZES_BT(r, insn)                      \
 	do {                                   \
 		switch (size) {                \
@@ -58,6 +41,14 @@ struct run {
 		default:                       \
 			RUN(r, insn "q", "q"); \
 		}                              \
+	} while (0)
+
+#define SIZES(r, insn)                         \
+	do {                                   \
+		if (size == 1)                 \
+			RUN(r, insn "b", "b"); \
+		else                           \
+			SIZES_BT(r, insn);     \
 	} while (0)
 
 static void execute(struct run *r, uint8_t op, unsigned size)
