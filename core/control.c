@@ -15,8 +15,8 @@
 
 #define POLL_NS (100 * NS_PER_MS)
 #define POLL_BUSY_NS (2 * NS_PER_MS) /* while a line is coming in: a UART holds 16 bytes */
-#define LINE_MAX 200
-#define WORDS_MAX 16
+#define LINE_MAX 240
+#define WORDS_MAX (LINE_MAX / 2) /* as many as fit a line */
 #define ERROR_MAX 160
 #define NO_GUEST "%s: no guest that runs is called '%s'"
 
@@ -24,7 +24,7 @@
 static struct {
 	struct timer timer;
 	void (*quit)(void);
-	unsigned len;  /* of the line so far; LINE_MAX: too long, dropped */
+	unsigned len;  /* of the line so far; LINE_MAX: too long */
 	bool answered; /* answer[] was sent, or another will answer */
 	char line[LINE_MAX + 1];
 	char answer[2 * ERROR_MAX + 80];
@@ -282,9 +282,22 @@ static void dispatch(uint64_t id, char *words[], unsigned n, char *error, bool *
 		fmt_snprintf(error, ERROR_MAX, "%s: wrong number of words", words[0]);
 }
 
+static void write_answer(uint64_t id, const char *error, char *answer, size_t size)
+{
+	char text[2 * ERROR_MAX];
+
+	if (!error[0])
+		fmt_snprintf(answer, size, "{\"ev\":\"ctl\",\"id\":%lu,\"ok\":true}",
+			     (unsigned long)id);
+	else
+		fmt_snprintf(answer, size,
+			     "{\"ev\":\"ctl\",\"id\":%lu,\"ok\":false,\"error\":\"%s\"}",
+			     (unsigned long)id, log_json_escape(text, sizeof(text), error));
+}
+
 void control_line(char *line, char *answer, size_t size)
 {
-	char *words[WORDS_MAX], error[ERROR_MAX] = "", text[2 * ERROR_MAX];
+	char *words[WORDS_MAX], error[ERROR_MAX] = "";
 	unsigned n = split(line, words);
 	uint64_t id = 0;
 	bool later = false;
@@ -295,28 +308,31 @@ void control_line(char *line, char *answer, size_t size)
 		dispatch(id, words + 1, n - 1, error, &later);
 	if (later)
 		answer[0] = 0;
-	else if (!error[0])
-		fmt_snprintf(answer, size, "{\"ev\":\"ctl\",\"id\":%lu,\"ok\":true}",
-			     (unsigned long)id);
 	else
-		fmt_snprintf(answer, size,
-			     "{\"ev\":\"ctl\",\"id\":%lu,\"ok\":false,\"error\":\"%s\"}",
-			     (unsigned long)id, log_json_escape(text, sizeof(text), error));
+		write_answer(id, error, answer, size);
 }
 
 /* ---- the stream ---- */
 
 static void line_done(void)
 {
+	const char *words = ctl.line + 4;
+	uint64_t id;
+
 	ctl.line[ctl.len] = 0;
-	if (ctl.len == LINE_MAX)
-		return;
 	if (strcmp(ctl.line, "q") == 0) {
 		ctl.quit();
-	} else if (strncmp(ctl.line, "ctl ", 4) == 0) {
-		control_line(ctl.line + 4, ctl.answer, sizeof(ctl.answer));
-		ctl.answered = !ctl.answer[0];
+		return;
 	}
+	if (strncmp(ctl.line, "ctl ", 4) != 0)
+		return;
+	if (ctl.len < LINE_MAX)
+		control_line(ctl.line + 4, ctl.answer, sizeof(ctl.answer));
+	else if (str_u64(&words, &id) && *words == ' ')
+		write_answer(id, "the line is too long", ctl.answer, sizeof(ctl.answer));
+	else
+		return;
+	ctl.answered = !ctl.answer[0];
 }
 
 /* An answer is lost to nothing: the next command waits until it is out. */

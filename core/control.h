@@ -14,7 +14,8 @@
  *
  * Answer: {"ev":"ctl","id":ID,"ok":true} or {"ev":"ctl","id":ID,"ok":false,"error":"TEXT"}, where
  * TEXT names the wrong word. Those of `create` and `locks` come when all is done, perhaps after
- * those of later lines. `pin` holds for the vCPUs that are or have been up. Other lines are ignored.
+ * those of later lines. `pin` holds for the vCPUs that are or have been up. A line of 240 characters
+ * or more is refused. Other lines are ignored.
  */
 #ifndef CORE_CONTROL_H
 #define CORE_CONTROL_H

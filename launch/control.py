@@ -17,7 +17,7 @@ from launch.units import parse_int
 
 PCPUS = r"all|[0-9]+(-[0-9]+)?(\+[0-9]+(-[0-9]+)?)*"
 NAME, PAGES, KEY, VALUE = "NAME", "PAGES", "KEY", "VALUE"
-MAX_LINE = 200
+MAX_LINE = 200  # with "ctl ID " before it still less than core/control.c takes
 _SUFFIX = ".sock"
 
 

@@ -185,6 +185,17 @@ Test(control, lines_come_in_pieces)
 	host_console_input(1, text);
 	sim_pump(12000);
 	cr_assert_eq(quits, 1);
+	/* Or refused, when it says who asks. */
+	memset(text, 'q', 300);
+	memcpy(text, "ctl 9 ", 6);
+	strcpy(text + 300, "\nctl 10 tax 5\n");
+	host_console_input(1, text);
+	sim_pump(20000);
+	log_flush();
+	cr_assert_not_null(strstr(sim_records, "\"id\":9,\"ok\":false,\"error\":\"the line is too "
+					       "long\"}"));
+	cr_assert_not_null(strstr(sim_records, "{\"ev\":\"ctl\",\"id\":10,\"ok\":true}"));
+	cr_assert_eq(quits, 1);
 }
 
 /* ---- the hypercall ---- */

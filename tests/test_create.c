@@ -172,6 +172,22 @@ Test(create, refusals, .timeout = 60)
 	cr_assert_eq(create_failures(), 0);
 }
 
+/* Each word is added to the command line, however many there are. */
+Test(create, all_words_count, .timeout = 60)
+{
+	const start_info_t *si;
+	const struct vcpu *v;
+	mfn_t m;
+
+	boot();
+	YES("create s1 keeper b c d e f g h i j k l m n o p q r s t u v w x y z");
+	v = domain_by_id(4)->vcpu[0];
+	m = mm_gfn_to_mfn(&v->domain->mm, GFN((v->arch.boot_rsi - SIM_KERNEL_VA) >> PAGE_SHIFT));
+	si = arch_mfn_to_virt(m);
+	cr_assert_str_eq((const char *)si->cmd_line,
+			 "a=1 b c d e f g h i j k l m n o p q r s t u v w x y z");
+}
+
 Test(create, pin_reaches_the_vcpus, .timeout = 60)
 {
 	const struct sched_unit *u;
