@@ -74,7 +74,7 @@ static int setup_console(struct build *b, evtchn_port_t *port)
 	int rc;
 
 	if (!mfn_valid_value(m))
-		return refuse(b, XEN_ENOMEM, "cannot keep the console page");
+		return refuse(b, XEN_ENOMEM, "not enough host memory for its console page");
 	rc = console_set_ring(b->d, arch_mfn_to_virt(m), port);
 	return rc ? refuse(b, -rc, "cannot set up the console (error %d)", -rc) : 0;
 }
@@ -288,7 +288,8 @@ int domain_build(const struct guest_config *g, domid_t id, const struct boot_mod
 	memctl_unreserve(to_load(&b));
 	if (rc) {
 		domain_destroy(b.d);
-		return rc;
+		/* To load it there was enough: others have been faster. */
+		return rc == -XEN_ENOMEM ? -XEN_EAGAIN : rc;
 	}
 	*out = b.d;
 	return 0;

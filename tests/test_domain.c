@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <xen/sched.h>
 
+#include "memsvc/memctl_impl.h"
+
 #define MEM (8ULL << 20)
 
 static struct guest_config config(const char *name)
@@ -177,7 +179,7 @@ Test(domain, nothing_is_lost)
 			cr_assert_eq(d[i]->id, i + 1);
 			domain_start(d[i]);
 		}
-		/* Nothing to build it from, or it runs out half-way. */
+		/* Nothing to build it from, or too little. */
 		hog = hog_all_but(round % 2 ? 60 : 0);
 		cr_assert(domain_build(&g, 0, &k, 1, &d[0], why, sizeof(why)) < 0);
 		cr_assert(strstr(why, "memory"), "%s", why);
@@ -195,6 +197,46 @@ Test(domain, nothing_is_lost)
 				     round, (long)(before - frames_free_count()));
 		cr_assert_eq(stats_leaks(), 0);
 	}
+}
+
+/* However much memory is left when all that is free may be used: what fails half-way may be tried
+ * again, and comes back. */
+Test(domain, builds_that_run_out_may_be_tried_again)
+{
+	struct guest_config g = config("g");
+	struct domain *d = NULL;
+	struct boot_module k;
+	unsigned begun = 0, left = 0;
+	char why[100];
+	int rc;
+
+	g.mem_bytes = 256 << 20;
+	g.min_bytes = 1 << 20;
+	sim_init(2, 16384);
+	k = sim_kernel("k0", true);
+	/* The first one's block of memory stays for the others. */
+	cr_assert_eq(domain_build(&g, 0, &k, 1, &d, why, sizeof(why)), 0, "%s", why);
+	domain_destroy(d);
+	sim_wait_gone();
+	do {
+		uint64_t hog = hog_all_but(left);
+
+		atomic_store(&memctl.squeezed, true);
+		rc = domain_build(&g, 0, &k, 1, &d, why, sizeof(why));
+		hog_free(hog);
+		begun += rc && !strstr(why, "to load it takes");
+		cr_assert(!rc || strstr(why, "memory"), "%s", why);
+		cr_assert(!rc || rc == -XEN_EAGAIN, "with %u pages: %d, %s", left, rc, why);
+		cr_assert_lt(left, 1000, "%s", why);
+		if (!rc)
+			domain_destroy(d);
+		sim_wait_gone();
+		host_sim_rcu_drain();
+		cr_assert_eq(stats_leaks(), 0);
+		left += 5;
+	} while (rc);
+	printf("# %u pages are enough, %u builds began\n", left - 5, begun);
+	cr_assert_gt(begun, 10);
 }
 
 Test(domain, the_first_reason_wins)
