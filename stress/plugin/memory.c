@@ -6,6 +6,7 @@
  */
 #include "profile.h"
 
+#include <arch/layout.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
@@ -13,7 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DIRECTMAP 0xffff830000000000ULL
 #define RECORD 64u
 #define FRAME_SHIFT 12
 
@@ -60,10 +60,10 @@ static bool frame_record(uint64_t virt, uint8_t record[RECORD])
 {
 	uint64_t table;
 
-	return table_pointer && virt >= DIRECTMAP && virt - DIRECTMAP < memory_size &&
-	       peek(table_pointer, &table, sizeof(table)) && table >= DIRECTMAP &&
-	       peek(table - DIRECTMAP + ((virt - DIRECTMAP) >> FRAME_SHIFT) * RECORD, record,
-		    RECORD);
+	return table_pointer && virt >= DIRECTMAP_VIRT && virt - DIRECTMAP_VIRT < memory_size &&
+	       peek(table_pointer, &table, sizeof(table)) && table >= DIRECTMAP_VIRT &&
+	       peek(table - DIRECTMAP_VIRT + ((virt - DIRECTMAP_VIRT) >> FRAME_SHIFT) * RECORD,
+		    record, RECORD);
 }
 
 static void write_hex(const uint8_t *bytes)
@@ -102,6 +102,6 @@ void memory_describe(uint64_t phys)
 
 	if (peek(phys, bytes, RECORD))
 		write_both("bytes", bytes);
-	if (frame_record(DIRECTMAP + phys, bytes))
+	if (frame_record(DIRECTMAP_VIRT + phys, bytes))
 		write_both("frame", bytes);
 }

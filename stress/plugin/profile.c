@@ -2,14 +2,12 @@
 /* The profiler's plugin: arguments, translation, instructions, marks; see profile.h. */
 #include "profile.h"
 
+#include <arch/layout.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "qemu_plugin_api.h"
-
-#define HYP_START 0xffff800000000000ULL
-#define HYP_END 0xffff880000000000ULL
 
 #define MARK_MAGIC 0x584d0000u
 enum mark_kind { MARK_OPEN, MARK_CLOSE, MARK_FORGET, MARK_RECORD };
@@ -202,7 +200,7 @@ static bool is_pause(const struct qemu_plugin_insn *insn)
 
 static enum space space_of(uint64_t va)
 {
-	if (va < HYP_START || va >= HYP_END)
+	if (va < HYP_VIRT_START || va >= HYP_VIRT_END)
 		return SPACE_GUEST;
 	return va >= irq_start && va < irq_end ? SPACE_IRQ : SPACE_HV;
 }
