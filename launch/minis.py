@@ -44,11 +44,13 @@ def run(where: Path, guests: list[Guest], options: Options, timeout: float,
         if watch:
             watch(ran)
 
-    session = Session(boot_plan, options, Limits(timeout=timeout), on_line)
+    session = Session(boot_plan, options, Limits(timeout=timeout, one_failed=True), on_line)
     outcome = session.run(
         lambda machine: multiboot(where / "xylem.elf", "", boot_plan.stage(machine.dir)))
     if outcome.what != "done":
         bad = [text for texts in ran.values() for text in texts
                if "FAIL" in text or "panic" in text]
+        bad += [f"{guest.name}: {guest.state}: {guest.reason}"
+                for guest in session.results.guests.values() if guest.reason]
         raise XylemError("\n".join([f"the guests did not end well: {outcome.what}", *bad[:5]]))
     return Ran(ran, session.results, options.mem)

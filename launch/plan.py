@@ -131,14 +131,18 @@ def _check_fit(guest: Guest, kernel: Kernel, initrd: Path | None) -> None:
                          f"kernel and initrd need {-(-size // MIB)}M")
 
 
+SET_ASIDE = 0.88  # of the host: what can be set aside for guests; 6% stay free, 5% are for swap
+
+
 def host_memory(plan: Plan, given: int | None) -> int:
     """Bytes of host memory: what --mem says if the guests' minima fit, else enough for all."""
     guests = sum(guest.mem for guest in plan.guests)
     overhead = 96 * MIB + guests // 32 + len(plan.guests) * MIB + 2 * plan.module_bytes
+    least = sum(guest.least_mem for guest in plan.guests)
     if given is not None:
-        least = sum(guest.least_mem for guest in plan.guests)
         if least + plan.module_bytes + 32 * MIB > given:
             raise UsageError(f"--mem: {format_size(given)} leaves too little for the "
                              f"{-(-least // MIB)}M that the guests are to have at least (min=)")
         return given
-    return max(2 * GIB, -(-(guests + overhead) // (256 * MIB)) * 256 * MIB)
+    need = max(guests + overhead, int((least + overhead) / SET_ASIDE))
+    return max(2 * GIB, -(-need // (256 * MIB)) * 256 * MIB)

@@ -20,6 +20,7 @@ from launch.records import GuestResult, LogLine, Results
 from launch.units import MIB
 
 GRACE_S = 20.0  # for guests to be ended after 'q'
+GOOD_ENDS = ("off", "destroyed")
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Limits:
 
     seconds: float | None = None  # --for, counted from all pCPUs online
     timeout: float | None = None  # --timeout, counted from QEMU's start
+    one_failed: bool = False  # end all guests when one has failed
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Session:
         self._ending = ""  # why 'q' was sent
         self._deadline: float | None = None
         self._for_at: float | None = None
+        self._failed = False  # a guest has, and all shall end
         self._server: ControlServer | None = None
         self.control = False  # whether ./xylem ctl may connect
         self.on_sample: Callable[[], None] | None = None  # after each memory sample
@@ -81,6 +84,8 @@ class Session:
             return "timeout"
         if self._for_at and now > self._for_at and not self._ending:
             self._quit(machine, "for")
+        if self._failed and not self._ending:
+            self._quit(machine, "failed")
         if self._deadline and now > self._deadline:
             return self._ending
         return ""
@@ -103,6 +108,9 @@ class Session:
                 self.on_sample()
             if record and record["ev"] == "boot" and self._limits.seconds:
                 self._for_at = when + self._limits.seconds
+            if record and record["ev"] == "end" and self._limits.one_failed \
+                    and record["state"] not in GOOD_ENDS:
+                self._failed = True
 
     def _listen(self, machine: Machine, stack: ExitStack) -> None:
         try:
@@ -216,7 +224,7 @@ class Session:
             return Outcome(self.results, 1, f"error: {reason}", wall)
         if status is not None and status not in (EXIT_SUCCESS, EXIT_GUEST_FAILED):
             return Outcome(self.results, 1, f"error: unknown exit status {status:#x}", wall)
-        good = {"off", "destroyed"}
+        good = set(GOOD_ENDS)
         if self._ending in ("for", "left"):
             good |= {"killed", "running"}
         fine = all(guest.state in good for guest in guests)

@@ -64,11 +64,14 @@ def main() -> int:
     if scenario == "hang":
         time.sleep(60)
         return 0
-    if scenario == "obey":  # runs until told to quit
+    if scenario in ("obey", "one-crashed"):  # runs until told to quit
+        if scenario == "one-crashed":
+            say(1, end("crashed", "triple fault"))
         received = b""
         while b"q\n" not in received:
             received += ports[1].recv(100)
-        say(1, end("killed", "ended by request"))
+        if scenario == "obey":
+            say(1, end("killed", "ended by request"))
         return 0x23
     if scenario == "memory":  # two samples, then commands until told to quit
         for line in [*sample(1, 1.0, 2048, 1200), *sample(2, 2.0, 2048, 1400)]:

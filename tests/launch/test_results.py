@@ -57,6 +57,10 @@ class Plans(FileCase):
         self.assertEqual(plan.host_memory(made, 512 << 20), 512 << 20)
         with self.assertRaisesRegex(UsageError, "--mem: 128M.* 128M"):
             plan.host_memory(made, 128 << 20)
+        made = plan.make_plan(guestspec.expand(["mini:2,mem=4G,min=4G"], 1), self.write("m", elf()),
+                              {})
+        # 6% stay free and 5% are kept for swap.
+        self.assertGreaterEqual(plan.host_memory(made, None) * 0.89, 8 << 30)
 
     def test_commas_in_paths_are_doubled(self) -> None:
         args = multiboot(self.dir / "x", "", [(self.dir / "a,b", "k0")])

@@ -45,6 +45,12 @@ class Sessions(unittest.TestCase):
         self.assertEqual((outcome.status, outcome.what), (1, "failed"))
         self.assertEqual(outcome.results.guests["g1"].reason, "triple fault")
 
+    def test_one_crashed_guest_ends_all(self) -> None:
+        outcome, _ = self.play("one-crashed", Limits(timeout=30, one_failed=True))
+        self.assertEqual((outcome.status, outcome.what), (1, "failed"))
+        outcome, _ = self.play("one-crashed", Limits(timeout=1))
+        self.assertEqual((outcome.status, outcome.what), (1, "timeout"))
+
     def test_panic(self) -> None:
         outcome, _ = self.play("panic")
         self.assertEqual((outcome.status, outcome.what), (3, "panic"))
