@@ -8,7 +8,6 @@
  */
 #include "roles/roles.h"
 #include "rt/event.h"
-#include "rt/fifo.h"
 #include "rt/hypercall.h"
 #include "rt/mark.h"
 #include "rt/mem.h"
@@ -220,8 +219,6 @@ static void work_all(void *arg)
 void role_scale(void)
 {
 	smp_up_all();
-	if (events_fifo && nr_cpus > 32) /* more ports than one page has event words for */
-		CHECK_EQ(fifo_expand(), 0, "a second page of event words");
 	prepare(NULL);
 	for (unsigned int i = 1; i < nr_cpus; i++) {
 		smp_call(i, prepare, NULL);

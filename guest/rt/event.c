@@ -67,6 +67,13 @@ static long bound(long rc, uint32_t port, uint32_t vcpu)
 {
 	if (rc)
 		return rc;
+	/* Each vCPU binds ports of its own range: the first of one may be above all of the others. */
+	if (events_fifo)
+		rc = fifo_reach(port);
+	if (rc) {
+		event_close(port);
+		return rc;
+	}
 	if (port < MAX_PORTS)
 		port_vcpu[port] = (uint16_t)vcpu;
 	return port;

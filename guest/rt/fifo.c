@@ -7,6 +7,7 @@
 #include "rt/event.h"
 #include "rt/hypercall.h"
 #include "rt/mem.h"
+#include "rt/smp.h"
 #include <stdatomic.h>
 
 #define WORDS_PER_PAGE 1024u
@@ -14,7 +15,8 @@
 
 bool events_fifo;
 static _Atomic event_word_t *array[ARRAY_PAGES];
-static unsigned int array_pages;
+static _Atomic unsigned int array_pages;
+static atomic_flag growing = ATOMIC_FLAG_INIT;
 static struct evtchn_fifo_control_block *control[MAX_VCPUS];
 static uint32_t local_head[MAX_VCPUS][EVTCHN_FIFO_MAX_QUEUES];
 
@@ -22,7 +24,7 @@ static _Atomic event_word_t *word(uint32_t port)
 {
 	static _Atomic event_word_t none;
 
-	if (port / WORDS_PER_PAGE >= array_pages)
+	if (port / WORDS_PER_PAGE >= atomic_load(&array_pages))
 		return &none;
 	return &array[port / WORDS_PER_PAGE][port % WORDS_PER_PAGE];
 }
@@ -91,13 +93,15 @@ void fifo_handle(struct cpu *c, void (*dispatch)(uint32_t port))
 	}
 }
 
-long fifo_expand(void)
+/* One page of event words more. Under the lock. */
+static long grow(void)
 {
 	struct evtchn_expand_array e = {0};
+	unsigned int n = atomic_load(&array_pages);
 	void *page;
 	long rc;
 
-	if (array_pages == ARRAY_PAGES)
+	if (n == ARRAY_PAGES)
 		return -XEN_ENOSPC;
 	page = page_alloc();
 	/* As Linux does: no word may be unmasked before its port is bound. */
@@ -105,10 +109,31 @@ long fifo_expand(void)
 		((uint32_t *)page)[i] = 1u << EVTCHN_FIFO_MASKED;
 	e.array_gfn = virt_to_mfn(page);
 	rc = hc_evtchn(EVTCHNOP_expand_array, &e);
-	if (rc)
+	if (rc) {
+		page_free(page);
 		return rc;
-	array[array_pages++] = page;
+	}
+	array[n] = page;
+	atomic_store(&array_pages, n + 1);
 	return 0;
+}
+
+long fifo_reach(uint32_t port)
+{
+	unsigned long spins = 0;
+	long rc = 0;
+	bool was;
+
+	if (port / WORDS_PER_PAGE < atomic_load(&array_pages))
+		return 0;
+	was = events_save_mask();
+	while (atomic_flag_test_and_set(&growing))
+		spin_wait(&spins);
+	while (!rc && port / WORDS_PER_PAGE >= atomic_load(&array_pages))
+		rc = grow();
+	atomic_flag_clear(&growing);
+	events_restore_mask(was);
+	return rc;
 }
 
 long fifo_init_vcpu(unsigned int vcpu)
@@ -131,7 +156,7 @@ long events_use_fifo(void)
 	if (rc)
 		return rc;
 	events_fifo = true;
-	rc = fifo_expand();
+	rc = fifo_reach(0);
 	for (unsigned int i = 1; !rc && i < nr_cpus; i++)
 		rc = fifo_init_vcpu(i);
 	return rc;

@@ -10,8 +10,8 @@ void fifo_mask(uint32_t port);
 bool fifo_pending(uint32_t port);
 bool fifo_masked(uint32_t port);
 void fifo_clear(uint32_t port);
-/* Add one page (1024 event words) to the event array. */
-long fifo_expand(void);
+/* See that a bound port has an event word: without one its unmasking is lost. Any vCPU. */
+long fifo_reach(uint32_t port);
 /* Give this vCPU its control block. */
 long fifo_init_vcpu(unsigned int vcpu);
 
