@@ -61,7 +61,7 @@ EXEMPT = {
     "memsvc/name_share.c name_guard": ONE_SHOT,
     "memsvc/name_share.c name_promote": ONE_SHOT,
     "memsvc/name_share.c name_sample": ONE_SHOT,
-    "memsvc/name_share.c name_swap_flushed": ONE_SHOT,
+    "memsvc/name_share.c name_flushed": ONE_SHOT,
     "memsvc/name_share.c replace": ONE_SHOT,
     "memsvc/p2m.c mm_map_special": ONE_SHOT,
     "memsvc/p2m.c mm_promise": TOLD,

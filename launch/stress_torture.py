@@ -11,7 +11,7 @@ from launch.errors import Parser, XylemError
 from launch.units import parse_int
 
 PRESETS = {"plain": "host", "asan": "asan-ubsan", "tsan": "tsan"}
-BROKEN = ("no-flush", "no-recheck", "early-free", "early-alias", "no-swap-flush")
+BROKEN = ("no-flush", "no-recheck", "early-free", "early-alias", "no-swap-flush", "no-share-flush")
 CAUGHT = 42  # exit status of the program when it has found something
 SAN_CAUGHT = (1, 66)  # what the sanitizers end a program with
 

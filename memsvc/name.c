@@ -14,6 +14,7 @@
 #endif
 
 static struct counter nr_breaks = {.name = "shares_broken"};
+static struct counter nr_quiet = {.name = "shares_broken.no_flush"};
 
 bool word_cas(struct gfn_rec *rec, uint64_t from, uint64_t to)
 {
@@ -163,6 +164,7 @@ static int break_share(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_
 {
 	mfn_t old = p2m_mfn(word);
 	bool zero = old.v == share_zero_frame().v;
+	bool uncached = p2m_merged(word) && !(word & P2M_STALE);
 	struct page_info *pi = frame_new(mm, rec, zero, urgent);
 	uint64_t to;
 
@@ -171,7 +173,8 @@ static int break_share(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_
 	/* The shared content is constant as long as the word is what it was. */
 	if (!zero)
 		memcpy(arch_mfn_to_virt(mfn_of(pi)), arch_mfn_to_virt(old), PAGE_SIZE);
-	to = p2m_word(word, mfn_of(pi), P2M_VALID | P2M_RO | P2M_BREAK | P2M_TOUCHED);
+	to = p2m_word(word, mfn_of(pi),
+		      P2M_VALID | P2M_TOUCHED | (uncached ? 0 : P2M_RO | P2M_BREAK));
 	if (!name_move(mm, rec, word, to)) {
 		page_free(mfn_of(pi));
 		return LOST;
@@ -181,7 +184,12 @@ static int break_share(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_
 		counter_inc(&nr_breaks);
 		mm_count(mm, MMC_BROKEN, 1);
 	}
-	name_finish_break(mm, rec, gfn, to);
+	if (!uncached) {
+		name_finish_break(mm, rec, gfn, to);
+	} else {
+		counter_register(&nr_quiet);
+		counter_inc(&nr_quiet);
+	}
 	if (!zero)
 		share_put(old, rec);
 	return 0;
@@ -218,14 +226,16 @@ int name_touch(struct mm *mm, uint64_t gfn, bool write, bool urgent)
 		if (unlikely(word & P2M_SAMPLED)) {
 			rc = change(rec, word, p2m_reflag(word, 0, P2M_SAMPLED));
 		} else if (likely(word & P2M_VALID)) {
-			if (likely(!write || !(word & P2M_RO)))
+			if (likely(!(word & P2M_RO)) || (!write && likely(!p2m_merged(word))))
 				return 0;
-			if (word & P2M_GUARD)
+			if (!write)
+				rc = change(rec, word, p2m_reflag(word, 0, P2M_GUARD | P2M_STALE));
+			else if (word & P2M_SHARED)
+				rc = break_share(mm, rec, gfn, word, urgent);
+			else if (word & P2M_GUARD)
 				rc = change(rec, word, p2m_reflag(word, 0, P2M_RO | P2M_GUARD));
 			else if (word & P2M_BREAK)
 				name_finish_break(mm, rec, gfn, word);
-			else if (word & P2M_SHARED)
-				rc = break_share(mm, rec, gfn, word, urgent);
 			else
 				return -XEN_EINVAL;
 		} else if (word & P2M_SWAPPED) {
@@ -247,6 +257,11 @@ uint64_t share_breaks(void)
 	return counter_sum(&nr_breaks);
 }
 
+uint64_t share_breaks_quiet(void)
+{
+	return counter_sum(&nr_quiet);
+}
+
 void name_drop(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word)
 {
 	mfn_t m = p2m_mfn(word);
@@ -263,7 +278,8 @@ void name_drop(struct mm *mm, struct gfn_rec *rec, uint64_t gfn, uint64_t word)
 		mm_count(mm, MMK_RETIRED, 1);
 		tlb_retire(mm, page_of(m));
 	} else if (m.v != share_zero_frame().v) {
-		tlb_shootdown_mm(mm);
+		if (!p2m_merged(word))
+			tlb_shootdown_mm(mm);
 		share_put(m, rec);
 	}
 }

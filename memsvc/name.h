@@ -23,11 +23,21 @@
  * private. Only then is any entry writable, so no vCPU sees old data after new. Who meets BREAK
  * helps: all steps but the first can be done twice. A page that comes back from swap goes the same
  * way as long as it is STALE: sharing and swapping leave old translations, of the same content, to a
- * later flush. Who swaps out clears the entries, flushes once for many names, and takes STALE off
- * (name_swap_flushed()); from then on no pCPU can have a translation of the name, since what is not
- * present is not cached, and nothing enters one before the next move: its frame is writable at once.
+ * later flush. Who swaps out or shares clears the entries, flushes once for many names, and takes
+ * STALE off (name_flushed()); from then on no pCPU can have a translation of the name, since what is
+ * not present is not cached, and nothing enters one before the next move: its frame, or the copy that
+ * a write makes of the shared one, is writable at once, with no entry to clear and no flush.
+ * Merged: the word of a name just shared has GUARD beside SHARED, and STALE until it was flushed. A
+ * mapper enters nothing for it (p2m_merged()), as for a swapped one: the guest's first access comes
+ * here, and a read takes GUARD and STALE off before it may be entered. So an entry for the shared frame
+ * is there only after the word has changed, and then name_flushed() fails, and a write breaks as above.
+ * A mapper that stands with an earlier word between its look and its entry finds its pending entry
+ * cleared, or the word changed (sync.c), before it makes it present: every word is new. An earlier
+ * mover that still has a walk to do keeps the guard's grace period waiting, so before the sharer's own
+ * walk, and the flush after it, all entries of earlier moves are gone.
  * Reclamation: a private frame that is replaced goes through tlb_retire(). A reference to a shared
- * frame is dropped only after the entries were cleared and the mm was flushed; at 0 the frame
+ * frame is dropped only after the entries were cleared and the mm was flushed, or while the name was
+ * merged, when there never were any; at 0 the frame
  * leaves the sharing table and is freed by RCU: who found it there is an RCU reader, and share_get()
  * never brings 0 back.
  *
@@ -100,21 +110,21 @@ bool name_promote(struct mm *mm, gfn_t gfn, uint64_t word);
 
 /**
  * name_share() - let a settled name mean shared frame @f, of the same content; the old frame is
- * retired. The name takes over a reference that the caller got by share_get(@f). False: has
- * changed; the reference still is the caller's.
+ * retired. The name takes over a reference that the caller got by share_get(@f). Returns the merged
+ * word; 0: has changed, the reference still is the caller's.
  */
-bool name_share(struct mm *mm, gfn_t gfn, uint64_t word, mfn_t f);
+uint64_t name_share(struct mm *mm, gfn_t gfn, uint64_t word, mfn_t f);
 
 /** name_share_zero() - the same with the zero frame, which needs no reference. */
-bool name_share_zero(struct mm *mm, gfn_t gfn, uint64_t word);
+uint64_t name_share_zero(struct mm *mm, gfn_t gfn, uint64_t word);
 
 /** name_set_swapped() - the content of a settled name is at @slot of the swap device now; the frame
  * is retired. Returns the swapped word; 0: has changed, the slot is the caller's to free. */
 uint64_t name_set_swapped(struct mm *mm, gfn_t gfn, uint64_t word, uint32_t slot);
 
-/** name_swap_flushed() - the mm was flushed after name_set_swapped() had returned @word: coming back
- * needs no flush. Nothing if the name has moved on. */
-void name_swap_flushed(struct mm *mm, gfn_t gfn, uint64_t word);
+/** name_flushed() - the mm was flushed after name_set_swapped(), name_share() or name_share_zero() had
+ * returned @word: coming back, or a write, needs no flush. Nothing if the name has moved on. */
+void name_flushed(struct mm *mm, gfn_t gfn, uint64_t word);
 
 /** name_sample() - take away all mappings of a name, so that its next access is noticed. The caller
  * flushes. False when there is nothing to sample (no frame, pinned, a page table). */
@@ -128,7 +138,7 @@ bool name_sample_end(struct mm *mm, gfn_t gfn);
 bool share_get(mfn_t f);
 
 /** share_put() - drop one, @rec's (NULL: that of no name yet). Entries of the name that held it are
- * gone, and flushed. */
+ * gone, and flushed, or there were none. */
 void share_put(mfn_t f, const struct gfn_rec *rec);
 
 /** share_refs() - references there are now. */
@@ -139,5 +149,9 @@ int64_t share_frames(void);
 
 /** share_breaks() - shares broken so far by writes. */
 uint64_t share_breaks(void);
+
+/** share_breaks_quiet() - of these, those that needed no flush: nothing had used the name since it was
+ * merged. */
+uint64_t share_breaks_quiet(void);
 
 #endif

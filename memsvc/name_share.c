@@ -36,8 +36,9 @@ static enum name_state state_of(struct mm *mm, uint64_t gfn, uint64_t word)
 static bool is_settled(uint64_t word)
 {
 	/* PAIRS: settled */
-	return word & P2M_GUARD && atomic_load_explicit(&page_of(p2m_mfn(word))->dom.settled,
-							memory_order_acquire) == word;
+	return (word & (P2M_GUARD | P2M_SHARED)) == P2M_GUARD &&
+	       atomic_load_explicit(&page_of(p2m_mfn(word))->dom.settled, memory_order_acquire) ==
+		       word;
 }
 
 void name_look(struct mm *mm, gfn_t gfn, struct name_view *out)
@@ -47,7 +48,7 @@ void name_look(struct mm *mm, gfn_t gfn, struct name_view *out)
 
 	out->word = word;
 	out->state = state_of(mm, gfn.v, word);
-	out->guarded = word & P2M_GUARD;
+	out->guarded = (word & (P2M_GUARD | P2M_SHARED)) == P2M_GUARD;
 	out->settled = is_settled(word);
 	out->pinned = word & P2M_PINNED;
 	out->sampled = word & P2M_SAMPLED;
@@ -136,13 +137,15 @@ static bool replace(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t to)
 	return true;
 }
 
-bool name_share(struct mm *mm, gfn_t gfn, uint64_t word, mfn_t f)
+uint64_t name_share(struct mm *mm, gfn_t gfn, uint64_t word, mfn_t f)
 {
-	return replace(mm, gfn, word,
-		       p2m_word(word, f, P2M_VALID | P2M_RO | P2M_SHARED | (word & P2M_TOUCHED)));
+	const unsigned merged = P2M_VALID | P2M_RO | P2M_SHARED | P2M_GUARD | P2M_STALE;
+	uint64_t to = p2m_word(word, f, merged | (word & P2M_TOUCHED));
+
+	return replace(mm, gfn, word, to) ? to : 0;
 }
 
-bool name_share_zero(struct mm *mm, gfn_t gfn, uint64_t word)
+uint64_t name_share_zero(struct mm *mm, gfn_t gfn, uint64_t word)
 {
 	return name_share(mm, gfn, word, share_zero_frame());
 }
@@ -154,7 +157,7 @@ uint64_t name_set_swapped(struct mm *mm, gfn_t gfn, uint64_t word, uint32_t slot
 	return replace(mm, gfn, word, to) ? to : 0;
 }
 
-void name_swap_flushed(struct mm *mm, gfn_t gfn, uint64_t word)
+void name_flushed(struct mm *mm, gfn_t gfn, uint64_t word)
 {
 	struct gfn_rec *rec = p2m_rec(mm, gfn.v);
 

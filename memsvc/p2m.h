@@ -58,13 +58,13 @@ _Static_assert(sizeof(struct gfn_rec) == CACHE_LINE, "one line per name");
 #define P2M_PINNED 0x4u	   /* keeps its frame until teardown */
 #define P2M_SPECIAL 0x8u   /* a special name: not the guest's to give up or to use as a table */
 #define P2M_SHARED 0x10u   /* VALID, RO: the frame has other names too, or is the zero frame */
-#define P2M_GUARD 0x20u	   /* VALID, RO: private, kept from changing to be shared or swapped */
+#define P2M_GUARD 0x20u	   /* VALID, RO: private, kept as it is; with SHARED: p2m_merged() */
 #define P2M_BREAK 0x40u	   /* VALID, RO: private again, old entries may still be about */
 #define P2M_SWAPPED 0x80u  /* in the swap device, at the slot in the mfn's place */
 #define P2M_GONE 0x100u	   /* given up by the guest */
 #define P2M_TOUCHED 0x200u /* has had a frame of its own */
 #define P2M_SAMPLED 0x400u /* no mapping until the guest's next access, which clears this */
-#define P2M_STALE 0x800u   /* SWAPPED: translations to its old frame may still be cached */
+#define P2M_STALE 0x800u   /* SWAPPED, or SHARED and GUARD: those of the old frame may be cached */
 #define P2M_FLAGS 0xfffu
 #define P2M_GEN_SHIFT 44
 
@@ -82,6 +82,13 @@ static inline uint64_t p2m_word(uint64_t old, mfn_t m, unsigned flags)
 static inline uint64_t p2m_reflag(uint64_t old, unsigned set, unsigned clear)
 {
 	return p2m_word(old, p2m_mfn(old), ((unsigned)(old & P2M_FLAGS) | set) & ~clear);
+}
+
+/* p2m_merged() - whether a name with @word shares a frame, and no leaf was entered since that began:
+ * none is before the guest's next access, which takes GUARD off. See memsvc/name.h. */
+static inline bool p2m_merged(uint64_t word)
+{
+	return (word & (P2M_SHARED | P2M_GUARD)) == (P2M_SHARED | P2M_GUARD);
 }
 
 /* p2m_promised() - whether a name that has @word, but no frame, gets one when touched. */

@@ -122,13 +122,16 @@ static bool pick(struct scanner *s, uint64_t now, uint64_t *due)
 static void hash(struct scanner *s, uint64_t now)
 {
 	struct domain *d = scan_domain_get(s);
+	bool given_up = !d || now - s->begun_ns > BATCH_AGE_NS;
 
-	if (!d || now - s->begun_ns > BATCH_AGE_NS)
+	if (given_up)
 		s->done = s->n;
 	if (s->done < s->n)
 		s->done += scan_hash_some(&d->mm, &s->page[s->done],
 					  MIN(s->n - s->done, (unsigned)SCAN_SLICE));
 	if (s->done == s->n) {
+		if (!given_up)
+			scan_flush_merged(&d->mm, s->page, s->n);
 		s->n = 0;
 		s->phase = SCAN_PICK;
 	}

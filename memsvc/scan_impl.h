@@ -17,6 +17,7 @@ struct mm;
 #define SCAN_BATCH 128		      /* pages guarded per flush and grace period */
 #define SCAN_SLICE 32		      /* pages hashed, or 8 times as many looked at, in one slice */
 #define SCAN_LOOKS_PER_PAGE 16	      /* looks that count as one page */
+#define SCAN_FLUSH_MIN 8	      /* merged pages of a batch that are worth one more flush */
 #define SCAN_BACKOFF_MAX 4	      /* leave alone for 2^4 - 1 visits at most */
 #define SCAN_TURN_NS NS_PER_MS	      /* work between two rests that the CPU share asks for */
 #define SCAN_NAP_NS (100 * NS_PER_MS) /* with nothing to scan, look again after */
@@ -24,7 +25,7 @@ struct mm;
 /* A page that waits for its hash. */
 struct scan_page {
 	uint64_t gfn;
-	uint64_t word; /* guarded */
+	uint64_t word; /* guarded; merged, when that was done */
 };
 
 enum scan_phase { SCAN_PICK, SCAN_FLUSH, SCAN_HASH };
@@ -87,13 +88,17 @@ enum scan_verdict scan_visit(struct mm *mm, gfn_t gfn, struct scan_page *page);
 
 /** scan_hash() - a page whose guard's flush and grace period have passed, without a guess; @next comes
  * after it. */
-void scan_hash(struct mm *mm, const struct scan_page *page, const struct scan_page *next);
+void scan_hash(struct mm *mm, struct scan_page *page, const struct scan_page *next);
 
 /**
  * scan_hash_some() - the same for @n pages, with guesses; what is needed of the table and of the
  * frames that a page is compared with is fetched into the cache while the pages after it are read.
  * Ends early on preempt_pending(). Returns the number of pages done.
  */
-unsigned scan_hash_some(struct mm *mm, const struct scan_page *page, unsigned n);
+unsigned scan_hash_some(struct mm *mm, struct scan_page *page, unsigned n);
+
+/** scan_flush_merged() - of a batch of @n pages all are done: flush the mm for those that were merged,
+ * so that breaking their shares needs no flush, if they are SCAN_FLUSH_MIN at least. */
+void scan_flush_merged(struct mm *mm, const struct scan_page *page, unsigned n);
 
 #endif

@@ -107,6 +107,7 @@ static void at_rest(struct page_info *pi)
 struct compare {
 	const void *page, *next; /* the one after it */
 	mfn_t m;		 /* its frame */
+	uint64_t merged;	 /* its name's word, if it was swung to one */
 	bool entered;		 /* it is in the table itself */
 	bool guessed;		 /* the frame was not found in the table */
 	bool differs;		 /* from a frame that is entered under the same hash */
@@ -170,15 +171,23 @@ static bool get_equal(struct compare *c, mfn_t f, uint64_t hash)
 }
 
 /* Swing a name to @f with the reference that get_equal() gave. */
-static bool merge(struct mm *mm, gfn_t gfn, uint64_t word, mfn_t f)
+static bool merge(struct compare *c, struct mm *mm, gfn_t gfn, uint64_t word, mfn_t f)
 {
-	if (name_share(mm, gfn, word, f)) {
+	c->merged = name_share(mm, gfn, word, f);
+	if (c->merged) {
 		counter_inc(&scan_merged);
 		return true;
 	}
 	share_put(f, NULL);
 	counter_inc(&scan_lost);
 	return false;
+}
+
+/* For scan_flush_merged(). */
+static void note_merged(struct scan_page *page, const struct compare *c)
+{
+	if (c->merged)
+		page->word = c->merged;
 }
 
 static void enter(struct mm *mm, mfn_t m, uint64_t hash)
@@ -211,7 +220,7 @@ static bool join(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t hash, struct 
 		if (f.v == c->m.v || !get_equal(c, f, hash))
 			continue;
 		*frame = INVALID_MFN;
-		if (!merge(mm, gfn, word, f))
+		if (!merge(c, mm, gfn, word, f))
 			return true;
 		if (c->entered)
 			share_table_remove(hash, c->m);
@@ -223,13 +232,15 @@ static bool join(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t hash, struct 
 
 /* A settled page whose record has the hash: merge it, or see that it is entered. The frame that the
  * name has then. */
-static mfn_t settle(struct mm *mm, gfn_t gfn, uint64_t word, uint64_t hash)
+static mfn_t settle(struct mm *mm, struct scan_page *page, uint64_t hash)
 {
-	mfn_t m = p2m_mfn(word), f;
+	mfn_t m = p2m_mfn(page->word), f;
 	struct compare c = {.page = arch_mfn_to_virt(m), .m = m};
 
-	if (join(mm, gfn, word, hash, &c, &f))
+	if (join(mm, GFN(page->gfn), page->word, hash, &c, &f)) {
+		note_merged(page, &c);
 		return f;
+	}
 	if (!c.entered)
 		enter(mm, m, hash);
 	return m;
@@ -252,7 +263,8 @@ enum scan_verdict scan_visit(struct mm *mm, gfn_t gfn, struct scan_page *page)
 	if (v.settled && hash) {
 		at_rest(pi);
 		counter_inc(&scan_settled);
-		settle(mm, gfn, v.word, hash);
+		*page = (struct scan_page){gfn.v, v.word};
+		settle(mm, page, hash);
 		return SCAN_SKIP;
 	}
 	if (v.guarded) {
@@ -289,7 +301,7 @@ static void guard_lost(struct mm *mm, const struct scan_page *page)
 
 /* A page of the batch on its way. */
 struct outcome {
-	const struct scan_page *page;
+	struct scan_page *page;
 	uint64_t hash; /* to be placed with; 0: is done */
 	uint64_t was;  /* the record's before */
 	mfn_t frame;   /* behind its name, or while it has a hash: probably; INVALID: not known */
@@ -321,8 +333,9 @@ static bool guess(struct mm *mm, struct outcome *o, const void *next, mfn_t f)
 		share_table_fetch(hash);
 	if (!get_equal(&c, f, hash))
 		return false;
-	if (merge(mm, GFN(o->page->gfn), word, f))
+	if (merge(&c, mm, GFN(o->page->gfn), word, f))
 		o->frame = f;
+	note_merged(o->page, &c);
 	counter_inc(&scan_guessed);
 	return true;
 }
@@ -330,7 +343,7 @@ static bool guess(struct mm *mm, struct outcome *o, const void *next, mfn_t f)
 /* Read a page that is ready; @next comes after it, @follows may have the same contents. */
 static void read_page(struct mm *mm, struct outcome *o, const struct scan_page *next, mfn_t follows)
 {
-	const struct scan_page *page = o->page;
+	struct scan_page *page = o->page;
 	gfn_t gfn = GFN(page->gfn);
 	mfn_t m = p2m_mfn(page->word);
 	const void *data = arch_mfn_to_virt(m), *ahead = arch_mfn_to_virt(p2m_mfn(next->word));
@@ -345,7 +358,10 @@ static void read_page(struct mm *mm, struct outcome *o, const struct scan_page *
 	if (mfn_valid_value(follows) && guess(mm, o, ahead, follows))
 		return;
 	if (page_is_zero(data)) {
-		counter_inc(name_share_zero(mm, gfn, page->word) ? &scan_zero : &scan_lost);
+		uint64_t merged = name_share_zero(mm, gfn, page->word);
+
+		counter_inc(merged ? &scan_zero : &scan_lost);
+		page->word = merged ? merged : page->word;
 		return;
 	}
 	hash = page_sketch(data, ahead);
@@ -397,8 +413,10 @@ static mfn_t place(struct mm *mm, const struct outcome *o)
 	mfn_t m = p2m_mfn(word), f;
 	struct compare c = {.page = arch_mfn_to_virt(m), .m = m};
 
-	if (o->found && join(mm, gfn, word, hash, &c, &f))
+	if (o->found && join(mm, gfn, word, hash, &c, &f)) {
+		note_merged(o->page, &c);
 		return f;
+	}
 	if (o->sketched && o->was != hash && (c.differs || o->was)) {
 		hash = page_hash_ahead(c.page, c.page);
 		if (!name_is(mm, gfn, word))
@@ -408,7 +426,7 @@ static mfn_t place(struct mm *mm, const struct outcome *o)
 	if (!now)
 		return INVALID_MFN;
 	if (now != o->hash)
-		return settle(mm, gfn, word, now);
+		return settle(mm, o->page, now);
 	if (!c.entered)
 		enter(mm, m, hash);
 	return m;
@@ -434,7 +452,7 @@ static void count_read(struct mm *mm, unsigned n)
 	mm_count(mm, MMC_SCANNED, n);
 }
 
-void scan_hash(struct mm *mm, const struct scan_page *page, const struct scan_page *next)
+void scan_hash(struct mm *mm, struct scan_page *page, const struct scan_page *next)
 {
 	struct outcome o = OUTCOME(page), none = OUTCOME(NULL);
 
@@ -480,7 +498,7 @@ static void fetch_records(struct mm *mm, const struct scan_page *page)
  * Page i is read, the table is asked for page i - 1, and page i - 2 is settled: what each step needs
  * of the memory comes while the others work.
  */
-unsigned scan_hash_some(struct mm *mm, const struct scan_page *page, unsigned n)
+unsigned scan_hash_some(struct mm *mm, struct scan_page *page, unsigned n)
 {
 	struct outcome o[4] = {OUTCOME(NULL), OUTCOME(NULL), OUTCOME(NULL), OUTCOME(NULL)};
 	unsigned read = 0;
@@ -502,4 +520,18 @@ unsigned scan_hash_some(struct mm *mm, const struct scan_page *page, unsigned n)
 	}
 	count_read(mm, read);
 	return n;
+}
+
+void scan_flush_merged(struct mm *mm, const struct scan_page *page, unsigned n)
+{
+	unsigned merged = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		merged += p2m_merged(page[i].word);
+	if (merged < SCAN_FLUSH_MIN)
+		return;
+	tlb_shootdown_mm(mm);
+	for (unsigned i = 0; i < n; i++)
+		if (p2m_merged(page[i].word))
+			name_flushed(mm, GFN(page[i].gfn), page[i].word);
 }

@@ -67,7 +67,7 @@ void swap_set_limit(uint64_t frames);
 
 /**
  * swap_out() - store the content of settled name @gfn (word @word, see memsvc/name.h) and take its
- * frame. 0, and the name's word in *@swapped, for name_swap_flushed(); -XEN_EAGAIN: the guest has
+ * frame. 0, and the name's word in *@swapped, for name_flushed(); -XEN_EAGAIN: the guest has
  * used the name since, or it is not settled; -XEN_E2BIG: not worth storing; -XEN_ENOMEM: no room, or
  * no device. On errors the name is as it was.
  */

@@ -172,7 +172,7 @@ static void batch_over(struct pump *p)
 		tlb_shootdown_mm(p->mm);
 	for (unsigned i = 0; i < p->n; i++)
 		if (p->name[i].word)
-			name_swap_flushed(p->mm, p->name[i].gfn, p->name[i].word);
+			name_flushed(p->mm, p->name[i].gfn, p->name[i].word);
 	p->n = p->at = 0;
 }
 

@@ -160,6 +160,11 @@ static __attribute__((noinline)) int enter_unsteady(struct mm_ctx *c, struct pag
 	_Atomic uint64_t *hwp = &hw_entries(pi)[i];
 	uint64_t old = atomic_load_explicit(hwp, memory_order_relaxed);
 
+	/* The guest's next access makes it one that has entries. */
+	if (p2m_merged(word)) {
+		rmap_retract(atomic_exchange(hwp, 0), loc);
+		return LEFT_OUT;
+	}
 	if (same_frame(old, new) && (!(word & P2M_SHARED) || same_name(old, loc, rec, gfn)))
 		return enter_same(hwp, old, new);
 	if (!is_linear(c->mm, pi, i, gfn)) {

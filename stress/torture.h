@@ -57,6 +57,7 @@ enum torture_variant {
 	V_EARLY_FREE,
 	V_EARLY_ALIAS,
 	V_NO_SWAP_FLUSH,
+	V_NO_SHARE_FLUSH,
 	V_VARIANTS
 };
 extern const char *const torture_variants[V_VARIANTS];
@@ -196,6 +197,8 @@ enum stat {
 	S_GUARDED,
 	S_MERGED,
 	S_ZEROED,
+	S_BROKEN,
+	S_QUIET,
 	S_SWAPPED,
 	S_SAMPLED,
 	S_LIVES,

@@ -10,8 +10,9 @@
 #include "memsvc/scan.h"
 #include "torture.h"
 
-const char *const torture_variants[V_VARIANTS] = {"none",	"no-flush",    "no-recheck",
-						  "early-free", "early-alias", "no-swap-flush"};
+const char *const torture_variants[V_VARIANTS] = {"none",	   "no-flush",	  "no-recheck",
+						  "early-free",	   "early-alias", "no-swap-flush",
+						  "no-share-flush"};
 enum torture_variant torture_variant;
 struct torture_config tc;
 struct tcpu tcpus[T_MAX_CPUS];
@@ -33,6 +34,8 @@ const char *const stat_names[S_KINDS] = {"operations",
 					 "guarded",
 					 "merged",
 					 "zero",
+					 "broken",
+					 "broken, no flush",
 					 "swapped",
 					 "sampled",
 					 "domains ended",
@@ -358,6 +361,8 @@ static void finish(void)
 	total[S_GUARDED] += ss.guarded;
 	total[S_MERGED] += ss.merged;
 	total[S_ZEROED] += ss.zero;
+	total[S_BROKEN] += share_breaks();
+	total[S_QUIET] += share_breaks_quiet();
 	host_panic_armed = false;
 }
 
@@ -403,6 +408,7 @@ static void settle_round(uint64_t kind)
 		break;
 	case V_EARLY_ALIAS:
 	case V_NO_SWAP_FLUSH:
+	case V_NO_SHARE_FLUSH:
 		tc.calm = tc.slow = true;
 		break;
 	default:

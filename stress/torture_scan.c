@@ -5,6 +5,8 @@
  * contents of a settled name are the same as long as its word is. What it has seen in its life is in
  * a small array instead of the sharing table.
  */
+#include <unistd.h>
+
 #include "memsvc/page_hash.h"
 #include "memsvc/swap.h"
 #include "torture.h"
@@ -93,11 +95,30 @@ static bool shared_frame(const struct candidate *o, mfn_t *f)
 	return share_get(*f);
 }
 
+/* A name has been swung to a shared frame: one may flush for it, or leave it. */
+static void merged(struct candidate *c, uint64_t word, struct rnd *r)
+{
+	bool without = torture_variant == V_NO_SHARE_FLUSH;
+
+	/* A variant's missing flush must not be made up for. */
+	if (!without && (torture_variant || rnd_to(r, 2)))
+		return;
+	if (!without)
+		tlb_shootdown_mm(mm_at(c->dom));
+	name_flushed(mm_at(c->dom), c->gfn, word);
+	/* As the hypervisor does before a write, soon enough to find who has the old frame cached. */
+	if (without || !rnd_to(r, 8))
+		name_touch(mm_at(c->dom), c->gfn.v, true, false);
+	if (without)
+		usleep(200); /* the others look at what they have cached */
+}
+
 static void merge(struct tcpu *t, struct scanner *s, struct candidate *c, struct rnd *r)
 {
 	struct mm *m = mm_at(c->dom);
 	const uint64_t *page;
 	struct candidate *o;
+	uint64_t word = 0;
 	mfn_t f;
 
 	if (!name_settle(m, c->gfn, c->word))
@@ -112,13 +133,18 @@ static void merge(struct tcpu *t, struct scanner *s, struct candidate *c, struct
 		torture_fail("guarded name %lu of domain %u changed", (unsigned long)c->gfn.v,
 			     c->dom);
 	if (page_is_zero(page)) {
-		if (name_is(m, c->gfn, c->word) && name_share_zero(m, c->gfn, c->word))
+		if (name_is(m, c->gfn, c->word))
+			word = name_share_zero(m, c->gfn, c->word);
+		if (word) {
 			t->n[S_ZEROED]++;
+			merged(c, word, r);
+		}
 		return;
 	}
 	if (!name_is(m, c->gfn, c->word))
 		return;
-	if (!rnd_to(r, torture_variant == V_NO_SWAP_FLUSH ? 2 : 6)) {
+	if (torture_variant != V_NO_SHARE_FLUSH &&
+	    !rnd_to(r, torture_variant == V_NO_SWAP_FLUSH ? 2 : 6)) {
 		t->n[S_SWAPPED] += torture_swap_out(m, c->gfn, c->word, page, rnd_to(r, 2));
 		return;
 	}
@@ -128,8 +154,11 @@ static void merge(struct tcpu *t, struct scanner *s, struct candidate *c, struct
 		*o = *c;
 		return;
 	}
-	if (page_equal(arch_mfn_to_virt(f), page) && name_share(m, c->gfn, c->word, f)) {
+	if (page_equal(arch_mfn_to_virt(f), page))
+		word = name_share(m, c->gfn, c->word, f);
+	if (word) {
 		t->n[S_MERGED]++;
+		merged(c, word, r);
 	} else {
 		share_put(f, NULL);
 		*o = *c;

@@ -120,6 +120,6 @@ bool torture_swap_out(struct mm *mm, gfn_t gfn, uint64_t word, const void *page,
 		return true;
 	if (torture_variant != V_NO_SWAP_FLUSH)
 		tlb_shootdown_mm(mm);
-	name_swap_flushed(mm, gfn, swapped);
+	name_flushed(mm, gfn, swapped);
 	return true;
 }

@@ -360,6 +360,11 @@ Test(name, entries)
 		cr_assert_eq(sync_leaf(&c, pi, i), 0);
 		ctx_end(&c);
 	}
+	cr_assert_eq(hw_entries(pi)[1], 0, "merged: absent until it is read");
+	cr_assert_eq(name_touch(mm, FIRST + 1, false, true), 0);
+	c = ctx_begin(mm);
+	cr_assert_eq(sync_leaf(&c, pi, 1), 0);
+	ctx_end(&c);
 	cr_assert_eq(pte_frame(hw_entries(pi)[0]), f.v);
 	cr_assert_eq(pte_frame(hw_entries(pi)[1]), f.v);
 	cr_assert_eq(pte_frame(hw_entries(pi)[12]), f.v);

@@ -146,7 +146,7 @@ static uint32_t flushes_to_return(bool flushed)
 	cr_assert(name_is(mm, GFN(30), swapped_word));
 	if (flushed) {
 		tlb_shootdown_mm(mm);
-		name_swap_flushed(mm, GFN(30), swapped_word);
+		name_flushed(mm, GFN(30), swapped_word);
 		cr_assert_eq(state(30), NAME_SWAPPED);
 	}
 	before = atomic_load(&p->tlb.epoch);
@@ -163,7 +163,7 @@ Test(swap_names, comes_back_without_a_flush)
 	cr_assert_eq(flushes_to_return(false), 1);
 	cr_assert_eq(flushes_to_return(true), 0);
 	/* One that has come back meanwhile is not marked. */
-	name_swap_flushed(mm, GFN(30), swapped_word);
+	name_flushed(mm, GFN(30), swapped_word);
 	cr_assert(is(30, 2 << 20));
 	cr_assert_eq(state(30), NAME_PRIVATE);
 	tlb_note_load(NULL);

@@ -64,4 +64,9 @@ Test(torture, back_from_swap_without_any_flush, .exit_code = TORTURE_CAUGHT)
 	run(V_NO_SWAP_FLUSH, 100);
 }
 
+Test(torture, shares_broken_without_any_flush, .exit_code = TORTURE_CAUGHT)
+{
+	run(V_NO_SHARE_FLUSH, 100);
+}
+
 #endif

@@ -30,7 +30,7 @@ bool gone, back, shared_out;
 byte want = 1; /* ghost: what the guest wrote last */
 #define SHARED_FRAME F
 #define translated(w) \
-	(state(w) == GONE -> 0 : (state(w) == PRIVATE -> RW(frame_of(w)) : RO(frame_of(w))))
+	(state(w) == GONE || state(w) == MERGED -> 0 : (state(w) == PRIVATE -> RW(frame_of(w)) : RO(frame_of(w))))
 #include "leaf.pml"
 #include "name.pml"
 
@@ -93,6 +93,7 @@ inline give_up()
 	   flush();
 #endif
 	   d_step { put_ref() }
+	:: state(v) == MERGED -> d_step { put_ref() } /* nobody has entered it */
 	:: else -> retired[frame_of(v)] = true
 	fi;
 	/* The guest's own flush: it has nothing cached of what it gave up. */
@@ -143,7 +144,7 @@ proctype sharer()
 	bool ok;
 
 	rcu_enter(2);
-	d_step { ok = word == w; word = (ok -> next(w, SHARED, F) : word) };
+	d_step { ok = word == w; word = (ok -> next(w, MERGED, F) : word) };
 	if
 	:: ok ->
 	   clear_leaf(0, OLD);
@@ -170,7 +171,7 @@ end:
 	:: retired[P] -> release(P)
 	:: d_step {
 		at_rest ->
-		assert(ref == (state(word) == SHARED) && freed[F] == !ref);
+		assert(ref == (state(word) == SHARED || state(word) == MERGED) && freed[F] == !ref);
 		assert(freed[SPARE] == !owned(SPARE) && freed[SPARE + 1] == !owned(SPARE + 1));
 		assert(freed[P] == !owned(P));
 		assert(leaf_right(0) && leaf_right(1))

@@ -5,13 +5,14 @@
  */
 
 /* A name's word: generation * 64 + state * 8 + frame; frames count from 1. */
+#define MERGED 0 /* as SHARED, nothing entered since; entries of before may be cached */
 #define PRIVATE 1
 #define GUARD 2 /* private, write-protected */
 #define STABLE 3 /* the same, after flush and grace period */
 #define SHARED 4
 #define BREAK 5
 #define GONE 6
-#define FLUSHED 7 /* as SHARED, and flushed since */
+#define FLUSHED 7 /* as MERGED (swap: as SHARED), and flushed since */
 #define W(g, s, f) (64 * (g) + 8 * (s) + (f))
 #define state(w) (((w) / 8) % 8)
 #define frame_of(w) ((w) % 8)

@@ -79,7 +79,7 @@ inline touch(a)
 		 fi
 	      :: !freed[n]
 	      fi
-	   :: state(v) == SHARED ->
+	   :: state(v) == SHARED || state(v) == MERGED ->
 	      n = SPARE + cpu;
 	      if
 	      :: d_step {
@@ -113,6 +113,20 @@ inline touch(a)
 	atomic { v = 0; n = 0 }
 }
 
+/* name_touch() for a read: what was merged gets entries from now on. */
+inline touch_to_read()
+{
+	do
+	:: v = word;
+	   if
+	   :: state(v) == MERGED || state(v) == FLUSHED ->
+	      word = (word == v -> next(v, SHARED, frame_of(v)) : word)
+	   :: else -> break
+	   fi
+	od;
+	v = 0
+}
+
 /* tlb_retire(), shared_free(): a flush (who drops a reference to F has flushed), a grace period;
  * then another domain may have the frame. */
 inline release(f)
@@ -137,8 +151,14 @@ inline release(f)
 #define tlb_frame(a) frame(TLB(cpu, a))
 #define fill(a) \
 	:: d_step { present(leaf[a]) && TLB(cpu, a) != leaf[a] -> TLB(cpu, a) = leaf[a] }
+#ifdef SWAP
+#define read_touched() skip /* a swapped name comes back by writes only, here */
+#else
+#define read_touched() touch_to_read()
+#endif
 #define read_fault(a) \
 	:: d_step { mapped[a] && !present(leaf[a]) -> rcu_enter(cpu) }; \
+	   read_touched(); \
 	   sync_leaf(a); \
 	   d_step { rcu_leave(cpu) }
 #define write_fault(a) \

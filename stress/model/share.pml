@@ -25,9 +25,17 @@ bool scanned;
 #define SHARED_FRAME 0
 #define translated(w) \
 	(state(w) == SHARED || state(w) == FLUSHED -> 0 : (state(w) == PRIVATE -> RW(frame_of(w)) : RO(frame_of(w))))
+#define SHARED_OUT SHARED
 #else
 #define SHARED_FRAME F
-#define translated(w) (state(w) == PRIVATE -> RW(frame_of(w)) : RO(frame_of(w)))
+#ifdef ENTER_MERGED
+#define absent(w) false
+#else
+#define absent(w) (state(w) == MERGED || state(w) == FLUSHED)
+#endif
+#define translated(w) \
+	(absent(w) -> 0 : (state(w) == PRIVATE -> RW(frame_of(w)) : RO(frame_of(w))))
+#define SHARED_OUT MERGED
 #endif
 #include "leaf.pml"
 #include "name.pml"
@@ -73,11 +81,17 @@ end:
 	guest_access(1)
 	read_fault(1)
 	write_fault(1)
-#ifndef SWAP
+#if !defined(SWAP) && !defined(FLUSHES)
 	remap(1)
 #endif
 	od
 }
+
+#ifdef MARK_READ
+#define still(w) (word == w || state(word) == SHARED)
+#else
+#define still(w) (word == w)
+#endif
 
 /* name_share(), with a reference to F from share_get(). */
 proctype scanner()
@@ -96,22 +110,25 @@ proctype scanner()
 	};
 	d_step {
 		ok = ok && word == w;
-		w = next(w, SHARED, F);
+		w = next(w, SHARED_OUT, F);
 		word = (ok -> w : word)
 	};
 	if
 	:: ok ->
+#ifdef FLUSH_FIRST
+	   flush();
+#endif
 	   clear_leaf(0, M);
 	   clear_leaf(1, M);
 	   retired[M] = true;
-#ifdef SWAP
-	   /* name_swap_flushed(), or it is left to who brings it back. */
+#if defined(SWAP) || defined(FLUSHES)
+	   /* name_flushed(), or it is left to who brings it back or breaks the share. */
 	   if
 	   :: true ->
-#ifndef NO_SWAP_FLUSH
+#if !defined(NO_STALE_FLUSH) && !defined(FLUSH_FIRST)
 	      flush();
 #endif
-	      d_step { word = (word == w -> next(w, FLUSHED, F) : word) }
+	      d_step { word = (still(w) -> next(word, FLUSHED, F) : word) }
 	   :: true
 	   fi
 #endif
@@ -132,7 +149,8 @@ end:
 	:: retired[F] -> release(F)
 	:: d_step {
 		at_rest ->
-		assert(ref == (state(word) == SHARED || state(word) == FLUSHED) &&
+		assert(ref == (state(word) == SHARED_OUT || state(word) == SHARED ||
+			       state(word) == FLUSHED) &&
 		       freed[F] == !ref);
 		assert(freed[M] == !owned(M));
 		assert(freed[SPARE] == !owned(SPARE) && freed[SPARE + 1] == !owned(SPARE + 1));

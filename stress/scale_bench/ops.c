@@ -210,6 +210,7 @@ static void share_hash(struct seat *s)
 		if (done < s->taken) /* it stops for whatever else the pCPU has to do */
 			world_look();
 	}
+	scan_flush_merged(mm_of(s), s->batch, s->taken);
 }
 
 static void share_break(struct seat *s)

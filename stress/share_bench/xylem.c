@@ -162,6 +162,7 @@ static void scan_batch(struct view *v, uint64_t first, uint64_t n)
 		timers_run(arch_now_ns());
 		this_pcpu()->work = 0;
 	}
+	scan_flush_merged(v->mm, page, taken);
 	out->hash_s += lap(&t);
 	view_follow(v, first, n);
 	view_unlock(v);
