@@ -122,7 +122,7 @@ static uint64_t teardown_step(struct domain *d)
 		break;
 	case TD_GRACE:
 		domain_hide(d);
-		call_rcu(&d->rcu, grace_over);
+		call_rcu_hurry(&d->rcu, grace_over);
 		return TIME_NEVER;
 	case TD_VCPUS:
 		if (atomic_load(&d->end) != END_OFF)

@@ -224,7 +224,7 @@ bool evtchn_teardown(struct domain *d)
 {
 	if (!atomic_exchange(&d->evt.dying, true)) {
 		ec_for_each(d, close_any);
-		call_rcu(&d->evt.rcu, now_quiet);
+		call_rcu_hurry(&d->evt.rcu, now_quiet);
 	}
 	return atomic_load(&d->evt.quiet);
 }

@@ -5,6 +5,7 @@
 #include "core/arch.h"
 #include "core/memory_wait.h"
 #include "core/vcpu_area.h"
+#include "memsvc/frame.h"
 #include "memsvc/scan.h"
 #include "percpu/inbox.h"
 #include "percpu/log.h"
@@ -17,12 +18,14 @@ static uint64_t serve(struct pcpu *p)
 {
 	uint64_t now;
 
-	p->work = 0;
+	p->work &= WORK_RCU;
 	tlb_serve();
 	inbox_drain();
 	now = arch_now_ns();
 	timers_run(now);
-	rcu_poll(); /* a quiescent point: nothing protected by RCU is held here */
+	/* It looks at other pCPUs: only when it is due, or frames may be waited for. */
+	if (p->work & WORK_RCU || memory_is_short())
+		rcu_poll(); /* a quiescent point: nothing protected by RCU is held here */
 	return now;
 }
 
@@ -45,20 +48,21 @@ static void idle(struct pcpu *p)
 {
 	if (p->id == 0)
 		log_drain();
-	tlb_retire_poll(); /* or it would sit on what others have flushed since */
+	tlb_retire_idle();
 	rcu_quiescent_state();
 	if (inbox_pending(&p->inbox))
 		p->work |= WORK_INBOX;
 	if (p->work)
 		return;
 	if (scan_idle(p)) {
-		p->work |= WORK_RESCHED; /* no interrupt is taken in between: look at everything */
+		/* No interrupt is taken in between: look at everything. */
+		p->work |= WORK_RESCHED | WORK_RCU;
 		return;
 	}
 	rcu_thread_offline();
 	arch_idle();
 	rcu_thread_online();
-	p->work |= WORK_RESCHED;
+	p->work |= WORK_RESCHED | WORK_RCU;
 }
 
 void run_pending(struct pcpu *p)

@@ -24,7 +24,7 @@ static struct bump_range ranges[MAX_RANGES];
 static unsigned nr_ranges;
 static uint64_t total, max_mfn;
 static mfn_t zero_frame;
-_Atomic bool memory_tight;
+_Atomic bool memory_tight, memory_short;
 static struct counter nr_urgent = {.name = "frames_of_reserve"};
 static struct counter nr_refused = {.name = "reserve_used_up"};
 /* Never-used memory that a pCPU has claimed, in runs: next << 32 | end. Only its pCPU fills it, when

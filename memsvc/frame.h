@@ -139,6 +139,14 @@ int frames_init(const struct mem_range *ranges, unsigned n);
 /* Memory is short: guests that have more than their share (mm.over) and touch new memory wait. Set by
  * the memory controller. */
 extern _Atomic bool memory_tight;
+/* There is less than plenty: frames come free as soon as they can, whatever line is touched for it
+ * (percpu/tlb.h, percpu/rcu.h). Set by the same. */
+extern _Atomic bool memory_short;
+
+static inline bool memory_is_short(void)
+{
+	return unlikely(atomic_load_explicit(&memory_short, memory_order_relaxed));
+}
 
 /** share_zero_frame() - the frame of zeros behind every name that was never written; PG_SHARED. */
 mfn_t share_zero_frame(void);

@@ -252,6 +252,7 @@ static void enter(enum mem_state s, uint64_t free, uint64_t now)
 	if (s == old)
 		return;
 	atomic_store(&memctl.state, s);
+	atomic_store(&memory_short, s != MEM_HIGH);
 	atomic_fetch_add(&memctl.entered[s], 1);
 	if (s < MEM_HARD || now < run.told_ns)
 		return;

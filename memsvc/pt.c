@@ -22,7 +22,7 @@ bool may_have_table(struct mm *mm)
 	left -= mm_sum(mm, MMK_HWTABLE) +
 		atomic_load_explicit(&mm->ovf_nr_pages, memory_order_relaxed);
 	if (left > 0) {
-		atomic_store_explicit(&s->tables_to, own + left / (2 * MM_SHARDS),
+		atomic_store_explicit(&s->tables_to, own + left / (2 * mm_shards()),
 				      memory_order_relaxed);
 		return true;
 	}

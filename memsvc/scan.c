@@ -87,7 +87,7 @@ static void wait_grace(struct scanner *s, enum scan_phase then)
 {
 	s->phase = then;
 	s->grace = true;
-	call_rcu(&s->rcu, grace_over);
+	call_rcu_hurry(&s->rcu, grace_over);
 }
 
 /* All entries for the batch's names are write-protected by now. */

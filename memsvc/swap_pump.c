@@ -225,7 +225,7 @@ static void choose(struct pumps *ps, struct pump *p, struct step *s)
 	}
 	tlb_shootdown_mm(p->mm);
 	p->in_gp = true;
-	call_rcu(&p->rcu, grace_period_over);
+	call_rcu_hurry(&p->rcu, grace_period_over);
 }
 
 unsigned swap_pump(struct mm *mm, unsigned want)

@@ -208,7 +208,7 @@ static void grace_period_over(struct rcu_head *h);
 static void wait_for_gp(struct swap_slots_pcpu *sp)
 {
 	sp->gp = true;
-	call_rcu(&sp->rcu, grace_period_over);
+	call_rcu_hurry(&sp->rcu, grace_period_over);
 }
 
 static void grace_period_over(struct rcu_head *h)

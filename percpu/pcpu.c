@@ -14,6 +14,7 @@ void pcpu_init(struct pcpu *p, unsigned id)
 	p->id = id;
 	p->timers.programmed_ns = TIME_NEVER;
 	rcu_init_pcpu(p);
+	tlb_init_pcpu(p);
 	log_init_pcpu(p);
 	sched_init_pcpu(p);
 	/* PAIRS: pcpu_publish */

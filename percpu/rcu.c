@@ -4,9 +4,8 @@
 
 #include <arch/rcu.h>
 
+#include "memsvc/frame.h"
 #include "percpu/pcpu.h"
-
-#define RCU_POLL_NS (500 * NS_PER_US)
 
 void rcu_quiescent_state(void)
 {
@@ -52,16 +51,37 @@ void rcu_init_pcpu(struct pcpu *p)
 	timer_init(&r->poll, poll_expired);
 }
 
-void call_rcu(struct rcu_head *head, void (*fn)(struct rcu_head *head))
+static void look_later(struct rcu_pcpu *r)
 {
-	struct pcpu *p = this_pcpu();
-	struct rcu_pcpu *r = &p->rcu;
+	if (!timer_armed(&r->poll))
+		timer_arm(&r->poll, arch_now_ns() + RCU_POLL_NS);
+}
 
+static void queue(struct rcu_pcpu *r, struct rcu_head *head, void (*fn)(struct rcu_head *head))
+{
 	head->next = NULL;
 	head->func = fn;
 	*r->next_tail = head;
 	r->next_tail = &head->next;
 	r->nr_called++;
+}
+
+void call_rcu(struct rcu_head *head, void (*fn)(struct rcu_head *head))
+{
+	struct pcpu *p = this_pcpu();
+
+	queue(&p->rcu, head, fn);
+	if (memory_is_short())
+		p->work |= WORK_RCU;
+	else
+		look_later(&p->rcu);
+}
+
+void call_rcu_hurry(struct rcu_head *head, void (*fn)(struct rcu_head *head))
+{
+	struct pcpu *p = this_pcpu();
+
+	queue(&p->rcu, head, fn);
 	p->work |= WORK_RCU;
 }
 
@@ -96,13 +116,15 @@ void rcu_poll(void)
 			arch_rcu_gp_start(p);
 		}
 		if (!arch_rcu_gp_done(p)) {
-			if (!timer_armed(&r->poll))
-				timer_arm(&r->poll, arch_now_ns() + RCU_POLL_NS);
+			look_later(r);
 			return;
 		}
 		r->gp_running = false;
 		invoke(r);
-		if (p->work)
-			return; /* callbacks may have queued more: WORK_RCU is set again */
+		if (p->work) {
+			if (r->next) /* meanwhile, or by the callbacks */
+				p->work |= WORK_RCU;
+			return;
+		}
 	}
 }

@@ -7,6 +7,9 @@
  *    passes rcu_quiescent_state() or goes offline.
  * B: call_rcu(head, fn): fn runs after every pCPU that was online at the call has been quiescent
  *    or offline once; on the pCPU that called, from its exit path, in the order of the calls.
+ *    Looking at other pCPUs is left to a timer, RCU_POLL_NS after the call, or to the next time the
+ *    pCPU comes out of idle: an operation that calls touches none of their lines. Who waits for fn
+ *    uses call_rcu_hurry(); while memory is short every call is one.
  * C: everything before call_rcu() happens before fn; everything a reader did in its section
  *    happens before fn.
  *
@@ -20,6 +23,8 @@
 #include "percpu/qsbr.h"
 #include "percpu/timer.h"
 
+#define RCU_POLL_NS (200 * NS_PER_US)
+
 struct rcu_head {
 	struct rcu_head *next;
 	void (*func)(struct rcu_head *head);
@@ -31,7 +36,7 @@ struct rcu_pcpu {
 	struct rcu_head *wait, **wait_tail; /* waiting for the running grace period */
 	bool gp_running;
 	uint64_t nr_called, nr_invoked;
-	struct timer poll; /* looks again while a grace period runs */
+	struct timer poll; /* looks: first, and again while a grace period runs */
 	struct qsbr_gp gp;
 };
 
@@ -72,6 +77,9 @@ bool rcu_is_online(void);
  * hypervisor context after pcpu_init(); never blocks or fails. @head lives in the object.
  */
 void call_rcu(struct rcu_head *head, void (*fn)(struct rcu_head *head));
+
+/** call_rcu_hurry() - the same, for all called so far; looks as soon as this pCPU's exit path. */
+void call_rcu_hurry(struct rcu_head *head, void (*fn)(struct rcu_head *head));
 
 /**
  * rcu_poll() - advance this pCPU's grace period and run callbacks that are due. Cheap when there

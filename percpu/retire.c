@@ -110,7 +110,7 @@ static void release(struct pcpu_tlb *t, struct retire_batch *b)
 	if (rcu + 1 == RETIRE_BATCHES)
 		return;
 	b->state = RETIRE_RCU;
-	call_rcu(&b->rcu, batch_free);
+	call_rcu_hurry(&b->rcu, batch_free);
 }
 
 static void close_batch(struct pcpu_tlb *t)
@@ -163,6 +163,47 @@ static void force(struct pcpu_tlb *t, struct retire_batch *b)
 	release(t, b);
 }
 
+/* One batch may wait for others to flush by themselves; a second one is enough. */
+static void advance(struct pcpu_tlb *t)
+{
+	struct retire_batch *b;
+
+	tlb_retire_poll();
+	b = find(t, RETIRE_FLUSH);
+	if (b)
+		force(t, b);
+	close_batch(t);
+}
+
+static void soon_expired(struct timer *timer, uint64_t now_ns)
+{
+	(void)now_ns;
+	advance(container_of(timer, struct pcpu_tlb, soon));
+}
+
+void tlb_init_pcpu(struct pcpu *p)
+{
+	timer_init(&p->tlb.soon, soon_expired);
+}
+
+static void advance_within(struct pcpu_tlb *t, uint64_t ns)
+{
+	uint64_t at = arch_now_ns() + ns;
+
+	if (!timer_armed(&t->soon) || t->soon.expires_ns > at)
+		timer_arm(&t->soon, at);
+}
+
+void tlb_retire_idle(void)
+{
+	struct pcpu_tlb *t = &this_pcpu()->tlb;
+
+	if (memory_is_short())
+		tlb_retire_poll();
+	if (t->open || find(t, RETIRE_FLUSH))
+		advance_within(t, memory_is_short() ? RETIRE_NS : RETIRE_IDLE_NS);
+}
+
 void tlb_retire_drain(void)
 {
 	struct pcpu_tlb *t = &this_pcpu()->tlb;
@@ -203,10 +244,8 @@ void tlb_retire(struct mm *mm, struct page_info *pi)
 	add_retired(t, 1);
 	if (++b->n % RETIRE_BATCH)
 		return;
-	/* One batch may wait for others to flush by themselves; a second one is enough. */
-	tlb_retire_poll();
-	b = find(t, RETIRE_FLUSH);
-	if (b)
-		force(t, b);
-	close_batch(t);
+	if (b->n >= RETIRE_MOST || memory_is_short())
+		advance(t);
+	else
+		advance_within(t, RETIRE_NS);
 }

@@ -28,6 +28,14 @@
  * flushed since, (3) an RCU grace period. Frames are collected per pCPU; a closed batch remembers
  * the pCPUs and their flush epochs, and is released when all have moved on by themselves, or by
  * one shootdown when too many wait.
+ * When: looking at other pCPUs is left to a timer, so that an operation that retires frames touches
+ * none of their lines. It comes RETIRE_NS after a batch has RETIRE_BATCH frames, and RETIRE_IDLE_NS
+ * after a pCPU with any goes idle: closes the open batch, and shoots down for one that was closed
+ * before. So of an idle pCPU's frames none waits for more than two such times and a grace period, and
+ * a busy one keeps fewer than RETIRE_BATCH open without a timer. Operations themselves do it only at
+ * RETIRE_MOST frames. While memory is short they do it at RETIRE_BATCH, an idle pCPU looks each time,
+ * and RETIRE_IDLE_NS is RETIRE_NS. Who finds no frame has all pCPUs do it (tlb_retire_drain(),
+ * tlb_drain_all()).
  *
  * Late: an operation that began before a frame or table was taken out may still publish an rmap
  * location or a leaf for it and retract it on its second look. The grace period waits for that
@@ -41,11 +49,15 @@
 #include "core/types.h"
 #include "percpu/cpumask.h"
 #include "percpu/rcu.h"
+#include "percpu/timer.h"
 
 struct mm;
 struct page_info;
 
-#define RETIRE_BATCH 64	 /* frames after which a batch is closed */
+#define RETIRE_BATCH 64			/* frames after which a batch is closed soon */
+#define RETIRE_MOST 256			/* and at once */
+#define RETIRE_NS (100 * NS_PER_US)	/* soon */
+#define RETIRE_IDLE_NS (10 * NS_PER_MS) /* while idle, however few */
 #define RETIRE_BATCHES 4 /* descriptors per pCPU: open, waiting for flushes, waiting for RCU */
 
 enum retire_state { RETIRE_UNUSED, RETIRE_OPEN, RETIRE_FLUSH, RETIRE_RCU };
@@ -74,6 +86,7 @@ struct pcpu_tlb {
 	/* Private. */
 	struct retire_batch *open CACHE_ALIGNED;
 	uint64_t seq;
+	struct timer soon; /* moves the batches on */
 	struct retire_batch batch[RETIRE_BATCHES];
 } CACHE_ALIGNED;
 
@@ -90,6 +103,10 @@ cpumask_t tlb_users(struct mm *mm);
 
 /** tlb_users_left() - @n of those who were found to be users have it not loaded. */
 void tlb_users_left(struct mm *mm, unsigned n);
+
+/** tlb_init_pcpu() - by pcpu_init(). */
+struct pcpu;
+void tlb_init_pcpu(struct pcpu *p);
 
 /**
  * tlb_note_load() - to be called before each CR3 load, with the mm it belongs to (NULL: the
@@ -126,6 +143,9 @@ void tlb_retire(struct mm *mm, struct page_info *pi);
 
 /** tlb_retire_poll() - release batches whose pCPUs have all flushed. Any time. */
 void tlb_retire_poll(void);
+
+/** tlb_retire_idle() - before this pCPU sleeps: see to it that its frames come free. */
+void tlb_retire_idle(void);
 
 /** tlb_retire_drain() - flush whoever must and pass all retired frames of this pCPU to RCU. */
 void tlb_retire_drain(void);

@@ -499,7 +499,10 @@ void guest_op(struct tcpu *t)
 		switch_vcpu(t);
 		break;
 	case 13:
-		tlb_retire_drain(); /* as an idle pCPU does */
+		if (rnd_to(&t->r, 2))
+			tlb_retire_drain(); /* as one that is asked to */
+		else
+			tlb_retire_idle();
 		break;
 	default:
 		if (rnd_to(&t->r, 2))

@@ -8,8 +8,8 @@ static void after_gp(struct rcu_head *head, void (*fn)(struct rcu_head *head))
 	if (torture_variant == V_EARLY_FREE)
 		fn(head);
 	else
-		call_rcu(head, fn);
+		call_rcu_hurry(head, fn);
 }
 
-#define call_rcu after_gp
+#define call_rcu_hurry after_gp
 #include "../percpu/retire.c"

@@ -341,6 +341,7 @@ static void finish(void)
 	}
 	host_become(0);
 	atomic_store(&memory_tight, false);
+	atomic_store(&memory_short, false);
 	play_all();
 	rest_check();
 	for (unsigned i = 0; i < tc.domains; i++)

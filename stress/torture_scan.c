@@ -184,6 +184,7 @@ static void squeeze(struct tcpu *t, struct rnd *r)
 	t->n[S_SWAPPED] +=
 		swap_pump(mm_at((unsigned)rnd_to(r, tc.domains)), 1 + (unsigned)rnd_to(r, 80));
 	atomic_store(&memory_tight, !rnd_to(r, 8));
+	atomic_store(&memory_short, rnd_to(r, 2));
 }
 
 void scan_begin(struct tcpu *t)

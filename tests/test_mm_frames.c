@@ -204,8 +204,9 @@ Test(mm_frames, retirement_waits)
 	for (unsigned i = 0; i < RETIRE_BATCH; i++)
 		cr_assert_eq(mm_decrease(mm, GFN(g + i)), 0);
 	for (unsigned i = 0; i < 5; i++) {
-		tlb_retire_poll();
+		host_clock_advance(RETIRE_NS); /* the first time closes the batch */
 		host_sim_rcu_drain();
+		tlb_retire_poll();
 		tlb_flush_local();
 	}
 	cr_assert_eq(page_type(page_of(m)), PG_DOM, "pCPU 1 has not flushed");
@@ -223,6 +224,8 @@ Test(mm_frames, retirement_waits)
 	m = mm_gfn_to_mfn(mm, GFN(200));
 	for (unsigned i = 0; i < RETIRE_BATCH; i++)
 		cr_assert_eq(mm_decrease(mm, GFN(200 + i)), 0);
+	host_clock_advance(RETIRE_NS);
+	host_service();
 	tlb_flush_local();
 	host_become(1);
 	arch_context_switch(dom->vcpu[1], NULL);

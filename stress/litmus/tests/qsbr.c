@@ -50,7 +50,7 @@ static void thread(unsigned me)
 	}
 	object[1].value = 2;
 	rcu_assign_pointer(current, &object[1]);
-	call_rcu(&object[0].head, gone);
+	call_rcu_hurry(&object[0].head, gone);
 	rcu_poll();
 	/* In place of the timer that polls. */
 	while (rcu_pending()) {

@@ -45,7 +45,7 @@ static void thread_guard(unsigned me)
 		guard.word = name_guard(mm, GFN(NAME));
 		if (!guard.word)
 			return;
-		call_rcu(&guard.head, settle);
+		call_rcu_hurry(&guard.head, settle);
 		rcu_poll();
 		while (rcu_pending()) {
 			cpu_relax();

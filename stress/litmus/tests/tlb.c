@@ -151,7 +151,7 @@ static void setup_retire(void)
 	/* One more closes the batch. */
 	if (mm_decrease(&dom->mm, GFN(1)))
 		litmus_fail("not given up");
-	this_pcpu()->tlb.open->n = RETIRE_BATCH - 1;
+	this_pcpu()->tlb.open->n = RETIRE_MOST - 1;
 	/* Thread 1 is idle at first. */
 	host_become(1);
 	rcu_thread_offline();
