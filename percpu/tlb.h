@@ -53,6 +53,7 @@
 
 struct mm;
 struct page_info;
+struct pcpu;
 
 #define RETIRE_BATCH 64			/* frames after which a batch is closed soon */
 #define RETIRE_MOST 256			/* and at once */
@@ -105,7 +106,6 @@ cpumask_t tlb_users(struct mm *mm);
 void tlb_users_left(struct mm *mm, unsigned n);
 
 /** tlb_init_pcpu() - by pcpu_init(). */
-struct pcpu;
 void tlb_init_pcpu(struct pcpu *p);
 
 /**
