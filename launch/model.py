@@ -18,6 +18,7 @@ from launch.tally import Tally
 
 SOURCES = ROOT / "stress" / "model"
 DEPTH = 100000  # steps; Spin says when a search is cut off there
+SECONDS = 900  # of one search; the longest takes some 100 s on an idle machine
 RESULT = re.compile(r"depth reached (\d+), errors: (\d+)")
 STORED = re.compile(r"^ *([\d.e+]+) states, stored", re.MULTILINE)
 MEMORY = re.compile(r"^ *([\d.]+)\s+total actual memory", re.MULTILINE)
@@ -185,7 +186,7 @@ def _count(number: int) -> str:
 
 
 def check(tally: Tally, models: tuple[Model, ...] = MODELS, broken: bool = True,
-          seconds: int = 300, memory: int = 512, workers: int | None = None) -> None:
+          seconds: int = SECONDS, memory: int = 512, workers: int | None = None) -> None:
     """Every model holds, and each broken variant is caught: one check each."""
     jobs = [(model, variant, what) for model in models
             for variant, what in (("", ""), *(model.broken if broken else ()))]
@@ -231,8 +232,8 @@ def main(argv: list[str]) -> int:
                         help="only this model (may be given again)")
     parser.add_argument("--no-broken", action="store_true",
                         help="leave the broken variants out")
-    parser.add_argument("--seconds", type=int, default=300, metavar="N",
-                        help="a search that takes longer is an error (300)")
+    parser.add_argument("--seconds", type=int, default=SECONDS, metavar="N",
+                        help=f"a search that takes longer is an error ({SECONDS})")
     parser.add_argument("--memory", type=int, default=512, metavar="MIB",
                         help="a search that needs more is an error (512); two run at a time")
     args = parser.parse_args(argv)
