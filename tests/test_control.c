@@ -186,8 +186,8 @@ Test(control, lines_come_in_pieces)
 	sim_pump(12000);
 	cr_assert_eq(quits, 1);
 	/* Or refused, when it says who asks. */
-	memset(text, 'q', 300);
-	memcpy(text, "ctl 9 ", 6);
+	strcpy(text, "ctl 9 ");
+	memset(text + 6, 'q', 294);
 	strcpy(text + 300, "\nctl 10 tax 5\n");
 	host_console_input(1, text);
 	sim_pump(20000);

@@ -69,13 +69,11 @@ static uint64_t settled(uint64_t gfn)
 /* Name @gfn gets the frame of FIRST; its merged word. */
 static uint64_t merge(uint64_t gfn)
 {
-	uint64_t first = name_settled_word(mm, GFN(FIRST)), word = settled(gfn);
+	uint64_t word = settled(gfn);
 	mfn_t f = mm_gfn_to_mfn(mm, GFN(FIRST));
 
-	if (!share_refs(f)) {
-		first = settled(FIRST);
-		cr_assert(name_promote(mm, GFN(FIRST), first));
-	}
+	if (!share_refs(f))
+		cr_assert(name_promote(mm, GFN(FIRST), settled(FIRST)));
 	cr_assert(share_get(f));
 	word = name_share(mm, GFN(gfn), word, f);
 	cr_assert(word);
