@@ -26,14 +26,27 @@ static long op_initialise(struct vcpu *v, uint64_t arg)
 	return 0;
 }
 
+/*
+ * Invariant: up_vcpus is the number of vCPUs with is_up and of ups under way, which count first: who
+ * finds it 0 knows that none is up, however many turn one vCPU on and off at once.
+ */
+static void one_up_less(struct domain *d)
+{
+	if (atomic_fetch_sub(&d->up_vcpus, 1) == 1)
+		domain_end(d, END_OFF, "its last vCPU went down");
+}
+
 static long op_up(struct vcpu *v)
 {
 	if (!atomic_load(&v->initialised))
 		return -XEN_EINVAL;
-	if (atomic_exchange(&v->is_up, true))
+	if (atomic_load(&v->is_up))
 		return 0;
 	atomic_fetch_add(&v->domain->up_vcpus, 1);
-	vcpu_run(v);
+	if (atomic_exchange(&v->is_up, true))
+		one_up_less(v->domain);
+	else
+		vcpu_run(v);
 	return 0;
 }
 
@@ -45,8 +58,7 @@ static long op_down(struct vcpu *v)
 {
 	if (!atomic_exchange(&v->is_up, false))
 		return 0;
-	if (atomic_fetch_sub(&v->domain->up_vcpus, 1) == 1)
-		domain_end(v->domain, END_OFF, "its last vCPU went down");
+	one_up_less(v->domain);
 	if (v == current_vcpu())
 		sched_park_current();
 	else
