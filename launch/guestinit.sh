@@ -72,9 +72,9 @@ stress() {
 		--vm-bytes 16m --mmap-bytes 16m --mremap-bytes 8m --pthread-max 64
 }
 
-# What allocates, fills and verifies memory, a quarter of it with four vCPUs, and forks to share it. What stress-ng itself
-# and its temporary files take comes on top, and the OOM killer is no business of this test: so malloc, which by
-# default keeps up to 65536 blocks at once, keeps no more than half of the memory.
+# What allocates, fills and verifies memory, two fifths of it with four vCPUs, and forks to share it. What
+# stress-ng itself and its temporary files take comes on top, and the OOM killer is no business of this
+# test: so malloc, which by default keeps up to 65536 blocks at once, keeps 32, of a fortieth at most each.
 memstress() {
 	mib=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 / 20))
 	run_stress "$1" --vm "$cpus" --vm-method all --vm-bytes "${mib}m" --vm-rw 1 \

@@ -33,12 +33,16 @@ static enum name_state state_of(struct mm *mm, uint64_t gfn, uint64_t word)
 	return word & P2M_SHARED ? NAME_SHARED : NAME_PRIVATE;
 }
 
+static bool is_guarded(uint64_t word)
+{
+	return (word & (P2M_GUARD | P2M_SHARED)) == P2M_GUARD;
+}
+
 static bool is_settled(uint64_t word)
 {
 	/* PAIRS: settled */
-	return (word & (P2M_GUARD | P2M_SHARED)) == P2M_GUARD &&
-	       atomic_load_explicit(&page_of(p2m_mfn(word))->dom.settled, memory_order_acquire) ==
-		       word;
+	return is_guarded(word) && atomic_load_explicit(&page_of(p2m_mfn(word))->dom.settled,
+							memory_order_acquire) == word;
 }
 
 void name_look(struct mm *mm, gfn_t gfn, struct name_view *out)
@@ -48,7 +52,7 @@ void name_look(struct mm *mm, gfn_t gfn, struct name_view *out)
 
 	out->word = word;
 	out->state = state_of(mm, gfn.v, word);
-	out->guarded = (word & (P2M_GUARD | P2M_SHARED)) == P2M_GUARD;
+	out->guarded = is_guarded(word);
 	out->settled = is_settled(word);
 	out->pinned = word & P2M_PINNED;
 	out->sampled = word & P2M_SAMPLED;
