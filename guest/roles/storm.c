@@ -84,7 +84,7 @@ static void events(void *arg)
 		if (!c->port || what == 0) {
 			if (c->port) {
 				wait_seen(c);
-				event_handle(c->port, NULL, NULL);
+				event_unhandle(c->port);
 				CHECK_EQ(event_close(c->port), 0, "close");
 			}
 			open_channel(c, (unsigned int)(rnd() % nr_cpus));

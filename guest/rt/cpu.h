@@ -31,7 +31,7 @@ struct cpu {
 	unsigned long stack_top;
 	struct trap_record trap;
 	struct proc *proc; /* process in user mode on this vCPU, else NULL */
-	unsigned long upcalls;
+	_Atomic unsigned long upcalls; /* begun and ended: odd in one */
 
 	/* Work from smp_call(): set by the caller, cleared by this vCPU when done. */
 	void (*_Atomic work)(void *arg);

@@ -3,12 +3,13 @@
 #include "rt/event.h"
 #include "rt/fifo.h"
 #include "rt/hypercall.h"
+#include "rt/smp.h"
 #include <stdatomic.h>
 
 struct shared_info *shared_info;
 
 static struct {
-	event_fn fn;
+	_Atomic event_fn fn;
 	void *arg;
 } handlers[MAX_PORTS];
 
@@ -46,8 +47,10 @@ void events_restore_mask(bool was)
 
 static void dispatch(uint32_t port)
 {
-	if (port < MAX_PORTS && handlers[port].fn)
-		handlers[port].fn(port, handlers[port].arg);
+	event_fn fn = port < MAX_PORTS ? handlers[port].fn : NULL;
+
+	if (fn)
+		fn(port, handlers[port].arg);
 }
 
 static _Atomic xen_ulong_t *pending_word(uint32_t port)
@@ -116,13 +119,14 @@ void event_handler(void *regs)
 	struct cpu *c = this_cpu();
 
 	(void)regs;
-	c->upcalls++;
+	atomic_fetch_add(&c->upcalls, 1); /* before a handler is looked up; PAIRS: unhandle */
 	while (atomic_exchange((_Atomic uint8_t *)&c->vi->evtchn_upcall_pending, 0)) {
 		if (events_fifo)
 			fifo_handle(c, dispatch);
 		else
 			handle_2l(c->vi);
 	}
+	atomic_fetch_add(&c->upcalls, 1);
 }
 
 void events_init(void)
@@ -134,8 +138,19 @@ void events_init(void)
 void event_handle(uint32_t port, event_fn fn, void *arg)
 {
 	handlers[port].arg = arg;
-	barrier();
-	handlers[port].fn = fn;
+	atomic_store(&handlers[port].fn, fn);
+}
+
+void event_unhandle(uint32_t port)
+{
+	struct cpu *c = cpus[port_vcpu[port]];
+	unsigned long spins = 0, seen;
+
+	atomic_store(&handlers[port].fn, NULL);
+	/* Who looked it up before is in an upcall now. PAIRS: unhandle */
+	seen = atomic_load(&c->upcalls);
+	while (seen % 2 && atomic_load(&c->upcalls) == seen)
+		spin_wait(&spins);
 }
 
 void event_mask(uint32_t port)

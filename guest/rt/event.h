@@ -26,6 +26,8 @@ void events_restore_mask(bool was_masked);
 
 /* Bind a handler; ports start masked and with no handler. */
 void event_handle(uint32_t port, event_fn fn, void *arg);
+/* Take it away; then it runs nowhere, and the port may be closed and bound anew. Not from one. */
+void event_unhandle(uint32_t port);
 void event_mask(uint32_t port);
 /* Clear the mask bit by hypercall, so that a pending event is delivered. */
 long event_unmask(uint32_t port);
