@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The arch contract: what core/x86 and core/host each supply to the portable code. Two further
- * headers come by include path: <arch/cpu.h> (this_pcpu(), struct arch_pcpu, cpu_relax, cycles)
- * and <arch/vcpu.h> (struct arch_vcpu).
+ * headers come by include path: <arch/cpu.h> (this_pcpu(), struct arch_pcpu, cpu_relax, cycles,
+ * arch_take_irqs()) and <arch/vcpu.h> (struct arch_vcpu).
  *
  * The hypervisor runs with interrupts off, run-to-completion: an IRQ or IPI is taken only from
- * guest mode or from the idle loop. Long operations poll preempt_pending() and continue later.
+ * guest mode, from the idle loop, or where arch_take_irqs() lets it in. Long operations poll
+ * preempt_pending() and continue later.
  */
 #ifndef CORE_ARCH_H
 #define CORE_ARCH_H

@@ -18,7 +18,7 @@ static uint64_t serve(struct pcpu *p)
 {
 	uint64_t now;
 
-	p->work &= WORK_RCU;
+	p->work &= WORK_RCU | WORK_TLB;
 	tlb_serve();
 	inbox_drain();
 	now = arch_now_ns();
@@ -48,6 +48,7 @@ static void idle(struct pcpu *p)
 {
 	if (p->id == 0)
 		log_drain();
+	tlb_idle(timer_heap_next(&p->timers));
 	tlb_retire_idle();
 	rcu_quiescent_state();
 	if (inbox_pending(&p->inbox))

@@ -70,7 +70,7 @@ class Pair:
 
     @property
     def key(self) -> str:
-        """How the list of known pairs calls it."""
+        """How people call it."""
         return f"{self.domains}{'s' if self.scanner else ''}: {self.a} / {self.b}"
 
     def json(self) -> dict[str, Any]:

@@ -7,21 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from launch import commute, heatmap, lines_run, report, run, scan_cost, ui
-from launch.errors import Parser, UsageError
-from launch.paths import ROOT
+from launch.errors import Parser
 from launch.tally import Tally
 from launch.units import parse_int
 
-KNOWN = ROOT / "stress" / "commute_known.json"
 CONTROL = "same-entry"  # a pair that does not commute: it must share lines, or the test is blind
 
 EPILOG = """\
 Without --guest: the scalable-commutativity test. Every two operations that
 commute run at the same time on two pCPUs, and each line that hypervisor code of
 one side wrote and that of the other read or wrote is listed. --check fails when
-a pair shares more lines than stress/commute_known.json says (none, if it does
-not name the pair), leaving out those that one side used in fewer than one of 16
-operations.
+a pair shares a line, leaving out those that one side used in fewer than one of
+16 operations.
 
 With --guest: any guests, under the profiler; the lines that moved most.
 """
@@ -34,9 +31,7 @@ def parser() -> Parser:
     out.add_argument("--only", metavar="OPERATION", default="",
                      help="pairs with this operation only")
     out.add_argument("--domains", choices=("1", "2"), help="both sides in one domain, in two")
-    out.add_argument("--check", action="store_true", help="fail when a clean pair is not clean")
-    out.add_argument("--learn", action="store_true",
-                     help="write what is shared now to the list of known pairs")
+    out.add_argument("--check", action="store_true", help="fail when a pair shares a line")
     out.add_argument("--scan-cost", action="store_true",
                      help="what the sharing scanner at full rate costs mmu_update, instead")
     run.machine_options(out)
@@ -47,14 +42,6 @@ def parser() -> Parser:
     out.add_argument("--svg", metavar="FILE", help="draw the pairs as a heat map")
     out.add_argument("--timeout", metavar="SECONDS", default="600", help="per boot (600)")
     return out
-
-
-def known() -> dict[str, int]:
-    """Pairs that are known to share lines, and how many."""
-    if not KNOWN.exists():
-        return {}
-    pairs: dict[str, int] = json.loads(KNOWN.read_text())["pairs"]
-    return pairs
 
 
 def measure(args: argparse.Namespace, timeout: float) -> list[commute.Pair]:
@@ -101,22 +88,24 @@ def summary(pairs: list[commute.Pair]) -> str:
             clean = sum(not pair.shared for pair in some)
             seldom = sum(bool(pair.shared) and not pair.steady for pair in some)
             forced = sum(bool(pair.forced) for pair in some)
+            interrupts = sum(bool(pair.interrupts) for pair in some)
             out.append(f"{title(domains, scanner)}: {clean} of {len(some)} pairs share no line, "
                        f"{seldom} share one only now and then (once per batch); "
-                       f"{forced} have lines that the ABI's layout forces")
+                       f"{forced} have lines that the ABI's layout forces, {interrupts} such that "
+                       "only interrupts share (flushes asked for, messages)")
     return "\n".join(out)
 
 
 def compare(pairs: list[commute.Pair]) -> list[str]:
     """
-    Pairs that share more than they are known to; controls that share nothing. The scanner at full
-    rate waits for grace periods, so it looks at the other pCPU once per batch, in whatever pair that
-    falls: its cost has a limit of its own.
+    Pairs that share a line; controls that share nothing. The scanner at full rate waits for grace
+    periods, so it looks at the other pCPU once per batch, in whatever pair that falls: its cost has a
+    limit of its own.
     """
-    limits = known()
     pairs = [pair for pair in pairs if not pair.scanner]
-    wrong = [f"{pair.key}: {pair.steady} shared lines, known are {limits.get(pair.key, 0)}"
-             for pair in pairs if pair.a != CONTROL and pair.steady > limits.get(pair.key, 0)]
+    wrong = [f"{pair.key}: {pair.steady} shared lines: " +
+             ", ".join(line.what for line in pair.shared if not line.rare)
+             for pair in pairs if pair.a != CONTROL and pair.steady]
     wrong += [f"{pair.key}: shares no line, but it should" for pair in pairs
               if pair.a == CONTROL and not pair.shared]
     return wrong
@@ -149,7 +138,7 @@ def draw(pairs: list[commute.Pair]) -> str:
 
 
 def test(tally: Tally, match: str) -> None:
-    """For ./xylem test: each boot's pairs against what is known; the scanner's cost."""
+    """For ./xylem test: each boot's pairs; the scanner's cost."""
     for domains in (1, 2):
         name = title(domains, False)
         if match not in name:
@@ -187,19 +176,12 @@ def main(argv: list[str]) -> int:
         return lines_run.main(args, timeout)
     if args.scan_cost:
         return run_scan_cost(args, timeout)
-    if args.learn and (args.only or args.domains):
-        raise UsageError("--learn needs all pairs: leave out --only and --domains")
     pairs = measure(args, timeout)
     print(summary(pairs))
     if args.json:
         report.write_json(Path(args.json), document(pairs))
     if args.svg:
         report.write_text(Path(args.svg), draw(pairs))
-    if args.learn:
-        KNOWN.write_text(json.dumps({"pairs": {pair.key: pair.steady for pair in pairs
-                                               if pair.steady and pair.a != CONTROL
-                                               and not pair.scanner}},
-                                    indent=1) + "\n")
     if args.check:
         wrong = compare(pairs)
         for text in wrong:

@@ -100,9 +100,8 @@ static inline bool preempt_asked(void)
 {
 	struct pcpu *p = this_pcpu();
 
-	return p->work || inbox_pending(&p->inbox) ||
-	       atomic_load_explicit(&p->tlb.req, memory_order_relaxed) !=
-		       atomic_load_explicit(&p->tlb.done, memory_order_relaxed);
+	arch_take_irqs();
+	return p->work || inbox_pending(&p->inbox);
 }
 
 static inline void counter_add(const struct counter *c, uint64_t n)

@@ -23,14 +23,35 @@ void tlb_note_load(struct mm *mm)
 	struct pcpu_tlb *t = &this_pcpu()->tlb;
 
 	count_flush(t);
-	if (atomic_load_explicit(&t->loaded, memory_order_relaxed) == mm)
+	if (atomic_load_explicit(&t->loaded, memory_order_relaxed) != mm)
+		atomic_store_explicit(&t->loaded, mm, memory_order_relaxed);
+	else if (likely(!t->keep_until))
 		return;
-	atomic_store_explicit(&t->loaded, mm, memory_order_relaxed);
+	t->keep_until = 0;
 	/* Before any walk of mm's tables. PAIRS: tlb_loaded */
 	atomic_thread_fence(memory_order_seq_cst);
 	/* PAIRS: tlb_users */
 	if (mm && !cpumask_test_relaxed(&mm->users.mask, this_pcpu()->id))
 		cpumask_set_atomic(&mm->users.mask, this_pcpu()->id);
+}
+
+void tlb_note_idle(void)
+{
+	count_flush(&this_pcpu()->tlb);
+}
+
+void tlb_idle(uint64_t next_ns)
+{
+	struct pcpu_tlb *t = &this_pcpu()->tlb;
+	uint64_t now;
+
+	if (!atomic_load_explicit(&t->loaded, memory_order_relaxed))
+		return;
+	now = arch_now_ns();
+	if (!t->keep_until)
+		t->keep_until = now + TLB_KEEP_NS;
+	if (next_ns > t->keep_until || now >= t->keep_until)
+		atomic_store_explicit(&t->loaded, NULL, memory_order_relaxed);
 }
 
 static bool has_loaded(unsigned cpu, const struct mm *mm)
@@ -99,13 +120,24 @@ static void serve_flush(struct pcpu_tlb *t)
 	atomic_store_explicit(&t->done, req, memory_order_release);
 }
 
+void tlb_interrupt(void)
+{
+	struct pcpu *p = this_pcpu();
+
+	serve_flush(&p->tlb);
+	if (unlikely(atomic_load_explicit(&p->tlb.drain, memory_order_relaxed)))
+		p->work |= WORK_TLB;
+}
+
 void tlb_serve(void)
 {
-	struct pcpu_tlb *t = &this_pcpu()->tlb;
+	struct pcpu *p = this_pcpu();
 
-	serve_flush(t);
-	if (unlikely(atomic_load_explicit(&t->drain, memory_order_relaxed)) &&
-	    atomic_exchange(&t->drain, 0))
+	arch_take_irqs();
+	if (likely(!(p->work & WORK_TLB)))
+		return;
+	p->work &= ~WORK_TLB;
+	if (atomic_exchange(&p->tlb.drain, 0))
 		tlb_retire_drain();
 }
 
@@ -134,7 +166,7 @@ void tlb_shootdown_cpus(const cpumask_t *mask)
 		while (cpu != self &&
 		       atomic_load_explicit(&t->done, memory_order_acquire) < ticket[cpu]) {
 			retry(&loop);
-			serve_flush(&this_pcpu()->tlb);
+			arch_take_irqs();
 			cpu_relax();
 		}
 	}

@@ -10,6 +10,11 @@
  * has just left mm still has stale entries until its CR3 write, but it is in the hypervisor and
  * uses none of them before that write.
  *
+ * Idle: CR3 has the hypervisor's own tables, but `loaded` stays while the pCPU is to wake up within
+ * TLB_KEEP_NS: it may be asked for a flush that it does not need, and in return a short sleep moves no
+ * line that those who shoot look at. It may name an mm that is gone, even one whose memory is another
+ * one's now: that costs a flush, too, and who comes back looks whether it is among the mm's users.
+ *
  * Users: each pCPU that loads an mm is in mm.users from before its first walk on, and stays there
  * when it loads another, so that a pCPU which comes back writes nothing: the mask's line is written
  * when a vCPU comes to a new pCPU, and otherwise only read. A shooter that finds several who have
@@ -20,8 +25,9 @@
  * Linearization: of a new user the fetch_or. Nobody waits for anybody. (PAIRS: tlb_users)
  *
  * Shootdown: take a ticket (fetch_add on the target's req), kick, wait until done >= ticket. The
- * target flushes and publishes the newest ticket it saw before the flush. Waiters serve their own
- * requests, so there is no deadlock, and no lock. (PAIRS: tlb_ticket)
+ * target flushes and publishes the newest ticket it saw before the flush, in the kick's interrupt: so
+ * a pCPU that nobody asks never looks at these lines. Waiters let their own interrupts in, so there is
+ * no deadlock, and no lock. (PAIRS: tlb_ticket)
  *
  * Retirement (the invariant everything rests on): a frame taken out of a domain is reused only
  * after (1) every hardware entry for it is gone, (2) each pCPU that had the mm loaded then has
@@ -59,6 +65,7 @@ struct pcpu;
 #define RETIRE_MOST 256			/* and at once */
 #define RETIRE_NS (100 * NS_PER_US)	/* soon */
 #define RETIRE_IDLE_NS (10 * NS_PER_MS) /* while idle, however few */
+#define TLB_KEEP_NS (500 * NS_PER_US)	/* how long an idle pCPU stays a user */
 #define RETIRE_BATCHES 4 /* descriptors per pCPU: open, waiting for flushes, waiting for RCU */
 
 enum retire_state { RETIRE_UNUSED, RETIRE_OPEN, RETIRE_FLUSH, RETIRE_RCU };
@@ -76,16 +83,18 @@ struct retire_batch {
 };
 
 struct pcpu_tlb {
-	/* Written by this pCPU, read by others; what others look at first, alone. */
+	/* Written by this pCPU, read by others: who shoots looks at the first, the second is for timers
+	 * and those who find no frame. */
 	_Atomic(struct mm *) loaded; /* whose tables CR3 points to; NULL: the hypervisor's own */
 	_Atomic uint32_t epoch CACHE_ALIGNED; /* full flushes so far, counted just before each */
-	_Atomic uint64_t done;		      /* newest ticket served */
 	_Atomic uint64_t nr_retired;	      /* frames in its batches */
-	/* Written by other pCPUs. */
+	/* What others ask for, and the answer. */
 	_Atomic uint64_t req CACHE_ALIGNED; /* newest ticket asked for */
+	_Atomic uint64_t done;		    /* newest ticket served; written by this pCPU */
 	_Atomic uint32_t drain;		    /* someone waits for this pCPU's retired frames */
 	/* Private. */
-	struct retire_batch *open CACHE_ALIGNED;
+	uint64_t keep_until CACHE_ALIGNED; /* idle, and `loaded` stays; 0: not idle */
+	struct retire_batch *open;
 	uint64_t seq;
 	struct timer soon; /* moves the batches on */
 	struct retire_batch batch[RETIRE_BATCHES];
@@ -115,6 +124,15 @@ void tlb_init_pcpu(struct pcpu *p);
  */
 void tlb_note_load(struct mm *mm);
 
+/** tlb_note_idle() - the same for the hypervisor's own tables while this pCPU has nothing to run. */
+void tlb_note_idle(void);
+
+/**
+ * tlb_idle() - before this pCPU sleeps or scans: is it to stay a user of what it ran last? @next_ns: when
+ * a timer is due. This pCPU.
+ */
+void tlb_idle(uint64_t next_ns);
+
 /** tlb_flush_local() - flush this pCPU's TLB and count it. */
 void tlb_flush_local(void);
 
@@ -132,8 +150,14 @@ void tlb_shootdown_mask(struct mm *mm, const cpumask_t *mask);
 void tlb_shootdown_cpus(const cpumask_t *mask);
 
 /**
- * tlb_serve() - serve flush and drain requests made to this pCPU. Called from the exit path (before
- * entering a guest), the idle loop, and every loop that waits. Cheap when there is none.
+ * tlb_interrupt() - serve flush requests made to this pCPU, and set WORK_TLB when someone waits for its
+ * retired frames. Interrupt context; on the host arch_take_irqs().
+ */
+void tlb_interrupt(void);
+
+/**
+ * tlb_serve() - let interrupts in, and pass this pCPU's retired frames on if they are waited for. Called
+ * from the exit path (before entering a guest), the idle loop, and operations that take long.
  */
 void tlb_serve(void);
 

@@ -80,6 +80,52 @@ Test(tlb_users, who_leaves_stays_until_several_have)
 	cr_assert(cpumask_test(&m, 2) && cpumask_weight(&m) == 1);
 }
 
+/* pCPU 1 goes idle, with a timer due in @ns. */
+static struct mm *loaded_after_idling(uint64_t ns)
+{
+	unsigned was = host_become(1);
+	struct mm *mm;
+
+	tlb_note_idle();
+	tlb_idle(ns == TIME_NEVER ? TIME_NEVER : arch_now_ns() + ns);
+	mm = atomic_load(&this_pcpu()->tlb.loaded);
+	host_become(was);
+	return mm;
+}
+
+Test(tlb_users, who_sleeps_briefly_stays)
+{
+	struct mm *a = new_mm();
+
+	host_sim_init(CPUS);
+	host_clock_set(NS_PER_SEC);
+	load(1, a);
+	cr_assert_eq(loaded_after_idling(TLB_KEEP_NS / 2), a);
+	load(1, a);
+	cr_assert_eq(loaded_after_idling(2 * TLB_KEEP_NS), NULL);
+	load(1, a);
+	cr_assert_eq(loaded_after_idling(TIME_NEVER), NULL);
+	load(1, a);
+	cr_assert_eq(loaded_after_idling(0), a, "the last stay is over, this is another");
+	host_clock_advance(TLB_KEEP_NS / 2);
+	cr_assert_eq(loaded_after_idling(1), a);
+	host_clock_advance(TLB_KEEP_NS / 2);
+	cr_assert_eq(loaded_after_idling(1), NULL, "timer after timer, and nothing to run");
+}
+
+Test(tlb_users, who_comes_back_to_another_space_at_the_same_address)
+{
+	struct mm *a = new_mm();
+
+	host_sim_init(CPUS);
+	host_clock_set(NS_PER_SEC);
+	load(1, a);
+	cr_assert_eq(loaded_after_idling(1), a);
+	memset(a, 0, sizeof(*a));
+	load(1, a);
+	cr_assert_eq(users(a), 1);
+}
+
 Test(tlb_users, a_reader_during_the_change_takes_all)
 {
 	struct mm *a = new_mm();
@@ -122,7 +168,12 @@ static void loader(uint64_t *rng)
 
 		if (r % 3 == 0) {
 			tlb_space = -1;
-			tlb_note_load(NULL);
+			if (r / 3 % 2) {
+				tlb_note_load(NULL);
+			} else {
+				tlb_note_idle();
+				tlb_idle(arch_now_ns() + r / 6 % (2 * TLB_KEEP_NS));
+			}
 		} else {
 			int s = (int)(r / 3 % 2);
 

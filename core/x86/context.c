@@ -76,7 +76,7 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next)
 	}
 	p->current = next;
 	if (!next) {
-		tlb_note_load(NULL);
+		tlb_note_idle();
 		write_cr3(hyp_cr3);
 		return;
 	}

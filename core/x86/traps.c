@@ -25,6 +25,7 @@
 #include "core/x86/uaccess.h"
 #include "percpu/log.h"
 #include "percpu/rcu.h"
+#include "percpu/tlb.h"
 
 _Static_assert(offsetof(struct cpu_user_regs, entry_vector) == 124, "entry.S R_VEC");
 _Static_assert(offsetof(struct cpu_user_regs, rip) == 128, "entry.S R_RIP");
@@ -148,12 +149,13 @@ static void irq(struct pcpu *p, unsigned vector)
 	switch (vector) {
 	case VEC_KICK:
 		apic_eoi();
-		p->work = 1;
+		tlb_interrupt();
+		p->work |= WORK_RESCHED;
 		break;
 	case VEC_TIMER:
 		apic_eoi();
 		if (tsc_timer_irq())
-			p->work = 1;
+			p->work |= WORK_RESCHED;
 		break;
 	case VEC_SPURIOUS:
 		break;
@@ -341,7 +343,7 @@ void x86_hyp_trap(struct cpu_user_regs *r)
 	unsigned vector = r->entry_vector & 0xff;
 	uint64_t fix;
 
-	if (vector >= 32) { /* only from arch_idle() */
+	if (vector >= 32) { /* only from arch_idle() and arch_take_irqs() */
 		irq(this_pcpu(), vector);
 		return;
 	}

@@ -37,6 +37,12 @@ static inline void cpu_relax(void)
 	sched_yield();
 }
 
+void tlb_interrupt(void);
+static inline void arch_take_irqs(void)
+{
+	tlb_interrupt(); /* the one interrupt that can't wait until the pCPU looks itself */
+}
+
 static inline uint64_t arch_cycles(void)
 {
 	return __builtin_ia32_rdtsc();

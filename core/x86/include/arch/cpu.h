@@ -60,6 +60,16 @@ static inline void cpu_relax(void)
 	__asm__ volatile("pause" ::: "memory");
 }
 
+/**
+ * arch_take_irqs() - let in the interrupts and kicks that are pending: they set pcpu.work, and serve
+ * requests for a flush. Interrupts off before and after; where a TLB flush does no harm.
+ */
+static inline void arch_take_irqs(void)
+{
+	/* STI takes effect after the next instruction. */
+	__asm__ volatile("sti\n\tnop\n\tcli" ::: "memory");
+}
+
 static inline uint64_t arch_cycles(void)
 {
 	uint32_t lo, hi;
