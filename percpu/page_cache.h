@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Per-pCPU page cache: a magazine of free frames and up to four full spare ones, in front of a
+ * Per-pCPU page cache: a magazine of free frames and up to eight full spare ones, in front of a
  * shared depot.
  *
  * Invariant: a frame is in exactly one of {never allocated, a pCPU's bump run, a magazine of one
@@ -8,7 +8,7 @@
  * pCPU touches it, so alloc and free are plain loads and stores on this pCPU's line and on the frame's
  * own record.
  *
- * Spares give hysteresis: bursts of up to 256 frames, taken and given back, touch the depot only
+ * Spares give hysteresis: bursts of up to 512 frames, taken and given back, touch the depot only
  * until there are enough. All spares together hold at most 1/64 of the memory, but each pCPU may
  * keep one; and it keeps no more once the depot is empty and no memory is unused, that is, while
  * others may be short.
@@ -25,7 +25,7 @@
 #include "core/types.h"
 
 #define MAGAZINE_SIZE 64
-#define PAGE_CACHE_SPARES 4 /* of a pCPU: 1 MiB */
+#define PAGE_CACHE_SPARES 8 /* of a pCPU: 2 MiB */
 
 struct magazine {
 	uint64_t head; /* mfn of the first frame when n > 0 */

@@ -62,7 +62,7 @@ struct page_info;
 struct pcpu;
 
 #define RETIRE_BATCH 64			/* frames after which a batch is closed soon */
-#define RETIRE_MOST 256			/* and at once */
+#define RETIRE_MOST 128			/* and at once */
 #define RETIRE_NS (100 * NS_PER_US)	/* soon */
 #define RETIRE_IDLE_NS (10 * NS_PER_MS) /* while idle, however few */
 #define TLB_KEEP_NS (500 * NS_PER_US)	/* how long an idle pCPU stays a user */

@@ -138,6 +138,9 @@ void trap_handler(struct regs *r)
 		return;
 	if (c->guard_rsp)
 		guard_leave(FAULT(r->vec));
+	if (r->vec == TRAP_FAILSAFE)
+		printf("mini: ds %lx es %lx fs %lx gs %lx\n", c->failsafe_sel[0],
+		       c->failsafe_sel[1], c->failsafe_sel[2], c->failsafe_sel[3]);
 	panic("trap %lu err %lx at %lx sp %lx cr2 %lx cs %lx rax %lx rdi %lx", r->vec, r->err,
 	      r->rip, r->rsp, c->trap.cr2, r->cs, r->rax, r->rdi);
 }

@@ -78,7 +78,7 @@ static unsigned vcpus(void)
 void world_machine(unsigned seats)
 {
 	static char log[1 << 16], records[1 << 16];
-	struct mem_range r = {HOST_FIRST_MFN << PAGE_SHIFT, (32768 + seats * 1536UL) << PAGE_SHIFT};
+	struct mem_range r = {HOST_FIRST_MFN << PAGE_SHIFT, (262144 + seats * 1536UL) << PAGE_SHIFT};
 
 	host_console_capture(0, log, sizeof(log));
 	host_console_capture(1, records, sizeof(records));
