@@ -22,10 +22,8 @@ FLAT = scale_guest.FLAT
 # Operations whose operands are apart and that yet share something; the reason is printed.
 NOTES = {
     ("port bind, close", "vcpus"): "ports are given out from one table, lowest first",
-    ("256 frames", "domains"): "every 64th frame the depot is visited, and frames change pCPUs",
-    ("256 frames", "vcpus"): "every 64th frame the depot is visited, and frames change pCPUs",
-    ("decrease, populate", "domains"): "frames come back in batches, by way of the depot",
-    ("share a page", "domains"): "frames for the copies come from and go to the depot",
+    ("decrease, populate", "domains"): "every 128 frames a grace period looks at each other pCPU",
+    ("share a page", "domains"): "contents of several pCPUs meet in a bucket of the table",
     ("first touch", "domains"): "the records of fresh frames were written by another pCPU once",
     ("first touch", "vcpus"): "the records of fresh names were written by another pCPU once",
     ("share break", "domains"): "the records of fresh frames were written by another pCPU once",

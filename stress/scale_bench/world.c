@@ -13,6 +13,7 @@
 #include "memsvc/pt.h"
 #include "percpu/tlb.h"
 
+#define FRAMES_EACH 32768UL /* of memory, for each seat: 128 MiB */
 #define ENTRIES 512UL
 #define TABLE (PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D)
 #define READ_WRITE (PTE_P | PTE_RW | PTE_A | PTE_D)
@@ -78,7 +79,8 @@ static unsigned vcpus(void)
 void world_machine(unsigned seats)
 {
 	static char log[1 << 16], records[1 << 16];
-	struct mem_range r = {HOST_FIRST_MFN << PAGE_SHIFT, (262144 + seats * 1536UL) << PAGE_SHIFT};
+	/* Of which little is touched; what a pCPU may keep in its cache depends on it. */
+	struct mem_range r = {HOST_FIRST_MFN << PAGE_SHIFT, seats * FRAMES_EACH << PAGE_SHIFT};
 
 	host_console_capture(0, log, sizeof(log));
 	host_console_capture(1, records, sizeof(records));
