@@ -16,7 +16,7 @@ static void count_flush(struct pcpu_tlb *t)
 /*
  * The epoch is counted before the flush it stands for. Who sees it advance may be a little early,
  * but this pCPU is in the hypervisor, RCU online, until the flush is done, and retired frames wait
- * for a grace period after that look.
+ * for a grace period after that look. (Idle it is offline, but has nothing of any mm cached.)
  */
 void tlb_note_load(struct mm *mm)
 {
