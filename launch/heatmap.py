@@ -8,18 +8,20 @@ from launch import svg
 CELL, LEFT, TOP = 22, 120, 40
 # Lines shared: none, none but what the layout of the guest's own structures forces, and more.
 _CELLS = {"none": ("#cfe8d5", "#24452e"), "forced": ("#bcd7ee", "#274a66"),
+          "interrupt": ("#d9cdec", "#4a3a6b"),
           "few": ("#f6c26b", "#8a5a10"), "some": ("#ee8a4a", "#a8461a"),
           "many": ("#d9412f", "#c22f2f")}
 LEGEND = (("none", "no line"), ("forced", "only lines that the ABI's layout makes one"),
+          ("interrupt", "only in interrupts (TLB flushes, timers)"),
           ("few", "1 or 2"), ("some", "3 to 9"), ("many", "10 and more"))
 
-Pair = tuple[int, int]  # shared lines, forced ones
+Pair = tuple[int, int, int]  # shared lines, forced ones, those of interrupts only
 
 
 def _class(pair: Pair) -> str:
-    shared, forced = pair
+    shared, forced, interrupts = pair
     if not shared:
-        return "forced" if forced else "none"
+        return "forced" if forced else "interrupt" if interrupts else "none"
     return "few" if shared < 3 else "some" if shared < 10 else "many"
 
 
@@ -45,7 +47,7 @@ def _triangle(title: str, names: list[str], pairs: dict[tuple[str, str], Pair], 
             x = LEFT + column * CELL
             out.append(f'<rect class="h-{_class(pair)}" x="{x}" y="{y}" width="{CELL - 2}" '
                        f'height="{CELL - 2}"><title>{escape(f"{name} / {other}")}: {pair[0]} shared, '
-                       f'{pair[1]} forced</title></rect>')
+                       f'{pair[1]} forced, {pair[2]} in interrupts</title></rect>')
             if pair[0]:
                 out.append(f'<text class="small" x="{x + (CELL - 2) / 2}" y="{y + 14}" '
                            f'text-anchor="middle">{min(pair[0], 999)}</text>')

@@ -132,7 +132,8 @@ def draw(pairs: list[commute.Pair]) -> str:
         names = list(dict.fromkeys(name for pair in some for name in (pair.a, pair.b)))
         if some:
             triangles.append((title(domains, scanner), names,
-                              {(pair.a, pair.b): (len(pair.shared), len(pair.forced))
+                              {(pair.a, pair.b): (len(pair.shared), len(pair.forced),
+                                                  len(pair.interrupts))
                                for pair in some}))
     return heatmap.picture(triangles)
 

@@ -30,7 +30,7 @@ struct cpu {
 	struct vcpu_info *vi;
 	unsigned long stack_top;
 	struct trap_record trap;
-	struct proc *proc; /* process in user mode on this vCPU, else NULL */
+	struct proc *proc;	       /* process in user mode on this vCPU, else NULL */
 	_Atomic unsigned long upcalls; /* begun and ended: odd in one */
 
 	/* Work from smp_call(): set by the caller, cleared by this vCPU when done. */
