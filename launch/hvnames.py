@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from launch.errors import XylemError
-from launch.profiler import IMAGE_PHYS, IMAGE_VIRT
+from launch.layout import DIRECTMAP, IMAGE_PHYS, IMAGE_VIRT, STACK_STRIDE, STACKS, STUBS
 
-DIRECTMAP = 0xffff830000000000
-STACKS, STACK_STRIDE, STUBS = 0xffff82d080000000, 0x10000, 0xffff82d084000000
 PAGE, LINE = 4096, 64
 STRUCTS = ("pcpu", "domain", "vcpu", "page_info", "gfn_rec", "evtchn", "evtchn_dir", "rmap_node",
            "domain_slot")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from launch.errors import XylemError
+from launch.layout import IMAGE_PHYS, IMAGE_VIRT
 
-IMAGE_VIRT, IMAGE_PHYS = 0xffff82d040000000, 0x200000
 TRAP_STUB = 16  # bytes of an entry point; those of vectors 32 and up are interrupts
 
 # Where hypervisor work begins: the plugin's numbers of it, by symbol.
