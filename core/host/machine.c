@@ -169,6 +169,11 @@ void arch_kick(unsigned cpu)
 	pthread_mutex_unlock(&a->lock);
 }
 
+void arch_take_irqs(void)
+{
+	tlb_interrupt();
+}
+
 void arch_set_deadline(uint64_t ns)
 {
 	atomic_store(&this_pcpu()->arch.deadline_ns, ns);

@@ -37,11 +37,8 @@ static inline void cpu_relax(void)
 	sched_yield();
 }
 
-void tlb_interrupt(void);
-static inline void arch_take_irqs(void)
-{
-	tlb_interrupt(); /* the one interrupt that can't wait until the pCPU looks itself */
-}
+/* Only what can't wait until the pCPU looks itself. */
+void arch_take_irqs(void);
 
 static inline uint64_t arch_cycles(void)
 {
