@@ -85,7 +85,7 @@ struct retire_batch {
 struct pcpu_tlb {
 	/* Written by this pCPU, read by others: who shoots looks at the first, the second is for timers
 	 * and those who find no frame. */
-	_Atomic(struct mm *) loaded; /* whose tables CR3 points to; NULL: the hypervisor's own */
+	_Atomic(struct mm *) loaded;	      /* whose tables CR3 has, or had before it slept */
 	_Atomic uint32_t epoch CACHE_ALIGNED; /* full flushes so far, counted just before each */
 	_Atomic uint64_t nr_retired;	      /* frames in its batches */
 	/* What others ask for, and the answer. */
